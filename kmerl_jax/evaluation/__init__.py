@@ -1,0 +1,1 @@
+"""Metrics with intervals, zero-shot classification, linear probe, tables and pictures."""

@@ -1,0 +1,1 @@
+"""What reports say: statements, ontology, the grammar extractor, entities and labels."""

@@ -1,0 +1,1 @@
+"""What an ECG is: leads, waveform, files, the simulated heart."""

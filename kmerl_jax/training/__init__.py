@@ -1,0 +1,1 @@
+"""Objectives, losses, optimiser, input stream, sharding, checkpoints, metric writers."""
