@@ -69,20 +69,20 @@ def repair(ecg: Ecg) -> tuple[Ecg, Counter]:
     a longer run, and a lead whose range is below `FLAT_MV`, is removed: an absent lead, not a lead of zeros.
 
     Returns:
-        The repaired ECG, and counts under "interpolated_samples", "leads_with_long_gap", "flat_leads".
+        The repaired ECG, and counts under "samples interpolated", "leads with a long gap", "flat leads".
     """
     counts, kept, rows = Counter(), [], []
     for name, row in zip(ecg.leads, ecg.signal, strict=True):
         bad = ~np.isfinite(row)
         if bad.any():
             if bad.all() or _longest_run(bad) > SHORT_GAP_S * ecg.rate:
-                counts["leads_with_long_gap"] += 1
+                counts["leads with a long gap"] += 1
                 continue
             good = np.flatnonzero(~bad)
             row = np.where(bad, np.interp(np.arange(len(row)), good, row[good]), row)
-            counts["interpolated_samples"] += int(bad.sum())
+            counts["samples interpolated"] += int(bad.sum())
         if row.size == 0 or np.ptp(row) < FLAT_MV:
-            counts["flat_leads"] += 1
+            counts["flat leads"] += 1
             continue
         kept.append(name)
         rows.append(row)

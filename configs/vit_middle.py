@@ -1,0 +1,11 @@
+"""K-MERL with ViT-Middle (width 512, depth 12, 8 heads of 64)."""
+
+from kmerl_jax.config import base
+
+
+def get_config(recipe="demo"):
+    """The config of a recipe: demo, ptb_xl or mimic."""
+    config = base("vit_middle", recipe)
+    config.model.width = 512
+    config.model.heads = 8
+    return config

@@ -1,0 +1,11 @@
+"""K-MERL with ViT-Small (width 384, depth 12, 6 heads of 64)."""
+
+from kmerl_jax.config import base
+
+
+def get_config(recipe="demo"):
+    """The config of a recipe: demo, ptb_xl or mimic."""
+    config = base("vit_small", recipe)
+    config.model.width = 384
+    config.model.heads = 6
+    return config

@@ -1,0 +1,146 @@
+"""The store: ten-second windows of a prepared cohort, in ArrayRecord files beside one table.
+
+A store is immutable once whole. What is derived from it (knowledge, text embeddings) lies in folders inside it.
+"""
+
+import hashlib
+import json
+import struct
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+from kmerl_jax.signals import leads
+from kmerl_jax.signals.waveform import SAMPLES, Window
+
+FORMAT_VERSION = 1
+_HEADER = struct.Struct("<HBx")  # presence bits, valid segments
+
+
+def encode(window: Window) -> bytes:
+    """One entry: a 4-byte header (presence bits, valid segments), then 12 x 5,000 little-endian int16 in microvolts."""
+    bits = sum(1 << n for n in np.flatnonzero(window.presence))
+    return _HEADER.pack(bits, window.segments) + window.signal.astype("<i2").tobytes()
+
+
+def decode(entry: bytes) -> Window:
+    """The window of an entry, the inverse of `encode`."""
+    bits, segments = _HEADER.unpack_from(entry)
+    signal = np.frombuffer(entry, "<i2", offset=_HEADER.size).reshape(len(leads.STANDARD), SAMPLES)
+    presence = (bits >> np.arange(len(leads.STANDARD)) & 1).astype(bool)
+    return Window(signal, presence, segments)
+
+
+class Store:
+    """A whole store, opened for reading.
+
+    Attributes:
+        path: its folder.
+        manifest: `manifest.json`.
+    """
+
+    def __init__(self, path: str | Path):
+        """Opens a store and checks that its files are those of the manifest.
+
+        Raises:
+            FileNotFoundError: there is no store at `path`, or one of its files is missing.
+            ValueError: another format version, or a file of another size than when it was written (truncated).
+        """
+        self.path = Path(path)
+        manifest = self.path / "manifest.json"
+        if not manifest.is_file():
+            raise FileNotFoundError(
+                f"no store at {self.path}; make one with: "
+                f"python -m kmerl_jax.prepare --cohort=NAME --source=DIR --out={self.path}"
+            )
+        try:
+            self.manifest = json.loads(manifest.read_text())
+        except ValueError as error:
+            raise ValueError(f"{manifest} is damaged ({error}); prepare the store again") from error
+        version = self.manifest.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"store {self.path} has format version {version}, this program reads {FORMAT_VERSION}; "
+                "prepare the store again"
+            )
+        for file in [*self.manifest["files"], self.manifest["table"]]:
+            self._check_size(file)
+
+    def _check_size(self, file: dict) -> None:
+        path = self.path / file["name"]
+        if not path.is_file():
+            raise FileNotFoundError(f"store {self.path} lacks {file['name']}; prepare the store again")
+        if path.stat().st_size != file["bytes"]:
+            raise ValueError(
+                f"{path} has {path.stat().st_size:,} bytes where the manifest says {file['bytes']:,}: "
+                "the file is truncated or changed; prepare the store again"
+            )
+
+    def __len__(self) -> int:
+        return self.manifest["entries"]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row an entry, in the order of the entries."""
+        return pd.read_parquet(self.path / self.manifest["table"]["name"])
+
+    @cached_property
+    def entries(self) -> ArrayRecordDataSource:
+        """Random access to the encoded entries; it pickles, so that worker processes can open their own."""
+        return ArrayRecordDataSource([str(self.path / file["name"]) for file in self.manifest["files"]])
+
+    def __getitem__(self, entry: int) -> Window:
+        return decode(self.entries[entry])
+
+    @property
+    def label_names(self) -> dict[str, str]:
+        """The name in words of each label code."""
+        return self.manifest["label_names"]
+
+    def labels(self) -> np.ndarray:
+        """[N, C] bool: which entry has which label, in the order of `label_names`."""
+        column = {code: n for n, code in enumerate(self.label_names)}
+        labels = np.zeros((len(self), len(column)), bool)
+        for row, codes in enumerate(self.table["labels"]):
+            labels[row, [column[code] for code in codes]] = True
+        return labels
+
+    def rows(self, split: str) -> np.ndarray:
+        """Indices of the entries of a split, ascending."""
+        return np.flatnonzero(self.table["split"].to_numpy() == split)
+
+    def verify(self) -> None:
+        """Reads every file and compares its digest with the manifest's.
+
+        Raises:
+            ValueError: a file's content is not what was written.
+        """
+        for file in [*self.manifest["files"], self.manifest["table"]]:
+            if digest(self.path / file["name"]) != file["sha256"]:
+                raise ValueError(
+                    f"{self.path / file['name']} is damaged (its SHA-256 differs); prepare the store again"
+                )
+
+    def summary(self) -> str:
+        """What the store holds and what became of the cohort's recordings, as lines of a table."""
+        manifest = self.manifest
+        splits = ", ".join(f"{name} {count:,}" for name, count in manifest["splits"].items())
+        lines = [
+            f"store {self.path}: {manifest['entries']:,} windows of {manifest['records']:,} records, "
+            f"{manifest['patients']:,} patients ({splits})"
+        ]
+        for what in ("left_out", "repairs", "rejects"):
+            for reason, count in sorted(manifest[what].items()):
+                lines.append(f"  {what.replace('_', ' '):8} {count:>9,}  {reason}")
+        if manifest["rejects"]:
+            lines.append(f"  each rejected record and why: {self.path / 'rejects.csv'}")
+        return "\n".join(lines)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,118 @@
+"""What the commands share: parsing, one-line errors, exit status, log lines, progress."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import tqdm
+from absl import flags
+
+flags.DEFINE_boolean("debug", False, "Show the whole traceback of an error.")
+
+log = logging.getLogger("kmerl_jax")
+
+
+def run(main: Callable[[], None], usage: str) -> None:
+    """Runs a command and exits: 0 on success, 1 when the work failed, 2 when the command line is wrong.
+
+    Every error ends in one line on stderr that says what is wrong; `--debug` shows where.
+
+    Args:
+        main: the command, called once the flags are parsed.
+        usage: what `--help` prints above the flags.
+    """
+    _log_to_stdout()
+    if {"--help", "-help", "-h", "--helpfull"} & set(sys.argv[1:]):
+        print(_help(usage))
+        sys.exit(0)
+    debug = any(arg in ("--debug", "--debug=true") for arg in sys.argv[1:])
+    try:
+        rest = flags.FLAGS(sys.argv)[1:]
+        if rest:
+            raise flags.Error(f"unexpected argument {rest[0]!r}")
+    except Exception as error:  # configs are Python: a bad one can raise anything
+        _fail(error, 2, debug)
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        _fail(error, 1, debug)
+    sys.exit(0)
+
+
+def _fail(error: Exception, status: int, debug: bool) -> None:
+    if debug:
+        raise error
+    print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+    # Not sys.exit: prefetching threads and a half-made checkpoint must not hold a failed command open.
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, in one line. Errors that are not about the user's input say of which kind they are."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    expected = (ValueError, OSError, flags.Error)
+    if not isinstance(error, expected) or not text:
+        text = f"{type(error).__name__}: {text} (--debug shows where)"
+    return text if len(text) <= 500 else text[:500] + " ..."
+
+
+def _help(usage: str) -> str:
+    own = flags.FLAGS.flags_by_module_dict()
+    lines = [usage.strip(), "", "Flags:"]
+    for module in (sys.argv[0], __name__):
+        for flag in own.get(module, []):
+            default = "" if flag.default in (None, False) else f" Default {flag.default}."
+            boolean = flag.boolean
+            lines.append(f"  --{'[no]' if boolean else ''}{flag.name}: {' '.join((flag.help or '').split())}{default}")
+    return "\n".join([*lines, "  --help: Show this and exit."])
+
+
+def _log_to_stdout() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for noisy in ("absl", "orbax", "jax"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+class Progress:
+    """Progress of a long piece of work: a bar on a terminal, a plain line now and then elsewhere.
+
+    Calling it with (done, total) shows how far the work is, how fast, and how long it will take.
+    """
+
+    def __init__(self, what: str, unit: str, every_s: float = 10.0):
+        """Args:
+        what: the work, as a verb form ("preparing").
+        unit: what is counted.
+        every_s: seconds between plain lines.
+        """
+        self.what, self.unit, self.every_s = what, unit, every_s
+        self.bar, self.begun, self.begun_at, self.last = None, time.monotonic(), None, 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            self.bar = self.bar or tqdm.tqdm(total=total, desc=self.what, unit=f" {self.unit}", initial=done)
+            self.bar.update(done - self.bar.n)
+            if done >= total:
+                self.bar.close()
+            return
+        now = time.monotonic()
+        if self.begun_at is None:
+            self.begun_at = done
+        if now - self.last < self.every_s and done < total:
+            return
+        self.last = now
+        rate = (done - self.begun_at) / max(now - self.begun, 1e-9)
+        left = f", {(total - done) / rate:.0f} s left" if rate > 0 and done < total else ""
+        log.info(f"{self.what}: {done:,} of {total:,} {self.unit}, {rate:.0f} {self.unit}/s{left}")

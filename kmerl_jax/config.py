@@ -1,0 +1,113 @@
+"""The configuration: every field with its meaning, and what each recipe changes.
+
+`configs/vit_tiny.py` and its sisters call `base` and set the sizes of the encoder.
+"""
+
+from ml_collections import ConfigDict
+
+RECIPES = ("demo", "ptb_xl", "mimic")
+
+
+def base(name: str, recipe: str) -> ConfigDict:
+    """All fields, for one recipe.
+
+    Args:
+        name: of the config, which names its run directories.
+        recipe: "demo" (the embedded simulated cohort, minutes on two CPU cores), "ptb_xl" (a prepared PTB-XL),
+            "mimic" (the paper's run on a prepared MIMIC-IV-ECG).
+
+    Raises:
+        ValueError: an unknown recipe.
+    """
+    if recipe not in RECIPES:
+        raise ValueError(f"unknown recipe {recipe!r}; --config=configs/{name}.py:RECIPE takes {', '.join(RECIPES)}")
+    c = ConfigDict()
+    c.name = name
+    c.recipe = recipe
+    c.seed = 0  # of parameters, stream and masks: one seed gives one run
+
+    c.data = ConfigDict()
+    c.data.store = f"data/{recipe}"  # made by python -m kmerl_jax.prepare; data/demo makes itself
+    c.data.normalization = "mv"  # of an ECG's visible tokens: mv (fixed scale), zscore, minmax
+    c.data.min_report_words = 4  # records with shorter reports are not trained on (as MERL)
+    c.data.min_positives = 10  # an entity becomes a query with that many positive training records
+    c.data.possible = "unknown"  # label of an entity that a report calls possible: unknown (no loss) or positive
+    c.data.workers = 0  # Grain worker processes; 0 reads in threads
+
+    c.text = ConfigDict()
+    c.text.encoder = "lexical"  # hashed n-grams: offline, knows spelling and no meaning
+
+    c.model = ConfigDict()
+    c.model.width = 192  # of the encoder; heads of 64
+    c.model.depth = 12  # layers of the encoder
+    c.model.heads = 3  # they divide model.width
+    c.model.mlp_ratio = 4  # hidden width of the encoder's MLPs over model.width
+    c.model.projection = 256  # width in which ECGs and reports are compared
+    c.model.query_width = 256  # of the query network
+    c.model.query_depth = 4  # layers of the query network
+    c.model.query_heads = 4  # they divide model.query_width
+    c.model.query_mlp_ratio = 4  # hidden width of the query network's MLPs over model.query_width
+    c.model.query_self_attention = False  # True: an answer depends on what else is asked
+
+    c.masking = ConfigDict()
+    c.masking.min_leads = 1  # fewest visible leads of a training ECG
+    c.masking.max_leads = 3  # most visible leads: 12 less the 9, 10 or 11 that the paper masks
+    c.masking.masked_segments = 12  # of 50 in each visible lead, the paper's 25 %
+
+    c.loss = ConfigDict()
+    c.loss.contrast = 1.0  # weight of the ECG-report contrast
+    c.loss.entities = 1.0  # weight of the entities' binary cross-entropy
+    c.loss.temperature = 0.07  # of the contrast
+    c.loss.direction = "symmetric"  # of the contrast: symmetric, or e2t (ECG to text only)
+    c.loss.duplicates = True  # identical reports in a batch are positives of each other
+
+    c.optimizer = ConfigDict()
+    c.optimizer.learning_rate = 2e-4  # peak
+    c.optimizer.weight_decay = 1e-5
+    c.optimizer.warmup_steps = 500  # linear, before the cosine to zero
+    c.optimizer.b1 = 0.9
+    c.optimizer.b2 = 0.999
+    c.optimizer.clip = 1.0  # largest norm of the gradient
+
+    c.train = ConfigDict()
+    c.train.batch_size = 4096  # global; all devices together must divide it
+    c.train.steps = 0  # length of the run; 0: as many as train.epochs need
+    c.train.epochs = 50  # passes over the training records, if train.steps is 0
+    c.train.dtype = "auto"  # of matrix products: float32, bfloat16; auto: bfloat16 except on a CPU
+    c.train.log_every = 20  # steps between console lines; every step goes to metrics.jsonl
+    c.train.validate_every = 500  # steps between validation losses
+    c.train.validation_batches = 8  # of a validation, at most
+
+    c.checkpoint = ConfigDict()
+    c.checkpoint.every = 500  # steps between checkpoints; the last step always has one
+    c.checkpoint.keep = 3  # how many stay
+
+    c.mesh = ConfigDict()
+    c.mesh.fsdp = 1  # devices that share one copy of the large parameters; the rest is data parallel
+
+    c.evaluation = ConfigDict()
+    c.evaluation.lead_sets = ("12", "II", "I", "chest")  # which leads the model sees, each scored apart
+    c.evaluation.min_positives = 5  # classes with fewer on the scored records are left out
+    c.evaluation.batch_size = 32  # ECGs at a time; rounded up to the number of devices
+    c.evaluation.probe_records = 1000  # training records of the random-init probe, at most
+
+    if recipe == "demo":
+        c.train.batch_size = 32
+        c.train.steps = 440
+        c.train.validate_every = 110
+        c.train.validation_batches = 4
+        c.checkpoint.every = 110
+        c.optimizer.learning_rate = 5e-4  # 440 steps of 32 are few
+        c.optimizer.warmup_steps = 40
+    if recipe == "ptb_xl":
+        c.train.batch_size = 64
+        c.train.steps = 400
+        c.train.validate_every = 100
+        c.train.validation_batches = 4
+        c.checkpoint.every = 100
+        c.optimizer.learning_rate = 5e-4
+        c.optimizer.warmup_steps = 40
+    if recipe == "mimic":
+        c.data.store = "data/mimic_iv_ecg"
+        c.data.min_positives = 100
+    return c

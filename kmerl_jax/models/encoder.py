@@ -1,0 +1,101 @@
+"""The ECG encoder: a vision transformer over lead tokens (paper, section 2.2)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kmerl_jax.models.tokens import Tokens
+from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm
+from kmerl_jax.signals.leads import STANDARD
+from kmerl_jax.signals.waveform import SEGMENTS
+
+
+class LeadEmbedding(nn.Module):
+    """A token's vector: W e + lead + temp, with W shared by all leads (paper, Eqs. 2 and 3).
+
+    Attributes:
+        width: D.
+        dtype: of the projection.
+    """
+
+    width: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: Tokens) -> jax.Array:
+        """Tokens to [B, T, D]."""
+        init = nn.initializers.normal(0.02)
+        lead = self.param("lead", init, (len(STANDARD), self.width))
+        temporal = self.param("temporal", init, (SEGMENTS, self.width))
+        x = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name="projection")(tokens.values)
+        return x + lead[tokens.lead].astype(x.dtype) + temporal[tokens.segment].astype(x.dtype)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention among the valid tokens, then an MLP.
+
+    Attributes:
+        heads: attention heads.
+        mlp_ratio: hidden width of the MLP over the width.
+        dtype: of the matrix products.
+    """
+
+    heads: int
+    mlp_ratio: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, valid: jax.Array) -> tuple[jax.Array, None]:
+        """[B, T, D] and [B, T] bool to [B, T, D]; the None is what `nn.scan` stacks."""
+        y = layer_norm("attention_norm")(x).astype(self.dtype)
+        x = x + Attention(self.heads, self.dtype, name="attention")(y, y, valid)
+        y = layer_norm("mlp_norm")(x).astype(self.dtype)
+        return x + Mlp(self.mlp_ratio, self.dtype, name="mlp")(y), None
+
+
+class Encoder(nn.Module):
+    """The bag of tokens to features.
+
+    Attributes:
+        width: D.
+        depth: number of layers.
+        heads: attention heads of a layer.
+        mlp_ratio: hidden width of the MLPs over D.
+        dtype: of the matrix products; parameters, norms and softmax are float32.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: int = 4
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: Tokens) -> jax.Array:
+        """Tokens to features [B, T, D] float32. What stands at a place that is not valid means nothing."""
+        x = LeadEmbedding(self.width, self.dtype, name="embedding")(tokens)
+        # Parameters are stacked along a leading axis of layers. The loop itself is unrolled: a fifth faster on a CPU.
+        layers = nn.scan(
+            EncoderLayer,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,
+            length=self.depth,
+            unroll=self.depth,
+        )
+        x, _ = layers(self.heads, self.mlp_ratio, self.dtype, name="layers")(x, tokens.valid)
+        return layer_norm("norm")(x)
+
+
+def mean_pool(features: jax.Array, valid: jax.Array) -> jax.Array:
+    """Mean over the valid tokens.
+
+    Args:
+        features: [B, T, D].
+        valid: [B, T] bool.
+
+    Returns:
+        [B, D].
+    """
+    weight = valid[..., None].astype(features.dtype)
+    return (features * weight).sum(1) / jnp.maximum(weight.sum(1), 1)

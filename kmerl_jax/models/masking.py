@@ -1,0 +1,106 @@
+"""Which tokens a training step sees: dynamic lead masking and lead-independent segment masking (paper, section 2.3).
+
+Everything random about a record is drawn from the run's key and the record's place in the stream, before any sharding:
+the masks are the same on any number of devices, processes and workers.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from kmerl_jax.signals.leads import STANDARD
+from kmerl_jax.signals.waveform import SEGMENTS
+
+
+@dataclasses.dataclass(frozen=True)
+class Masking:
+    """How much a training step sees.
+
+    Attributes:
+        min_leads: the fewest visible leads.
+        max_leads: the most visible leads. The paper masks 9, 10 or 11 of 12: 1 to 3 are visible.
+        masked_segments: segments of 50 that are masked in each visible lead; of a shorter record, the same share.
+    """
+
+    min_leads: int = 1
+    max_leads: int = 3
+    masked_segments: int = 12
+
+    def __post_init__(self):
+        if not 1 <= self.min_leads <= self.max_leads <= len(STANDARD):
+            raise ValueError(
+                f"visible leads from {self.min_leads} to {self.max_leads}: the range must lie within 1 to 12"
+            )
+        if not 0 <= self.masked_segments < SEGMENTS:
+            raise ValueError(f"{self.masked_segments} masked segments of {SEGMENTS}: at least one must stay")
+
+    @property
+    def tokens(self) -> int:
+        """T, the token budget."""
+        return self.max_leads * (SEGMENTS - self.masked_segments)
+
+
+def visible_counts(key: jax.Array, index: jax.Array, masking: Masking) -> jax.Array:
+    """How many leads each record may show, dealt so that every group of consecutive records gets each count once.
+
+    Args:
+        key: the run's masking key.
+        index: [B] uint32, places in the stream.
+        masking: the range of counts.
+
+    Returns:
+        [B] int32.
+    """
+    kinds = masking.max_leads - masking.min_leads + 1
+
+    def count(index: jax.Array) -> jax.Array:
+        deal = jax.random.permutation(jax.random.fold_in(key, index // kinds), kinds)
+        return masking.min_leads + deal[index % kinds]
+
+    return jax.vmap(count)(index)
+
+
+def draw(
+    key: jax.Array, index: jax.Array, presence: jax.Array, segments: jax.Array, masking: Masking
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Draws the visible leads, uniformly among those present, and in each of them the segments that stay.
+
+    A record with fewer leads than dealt shows all it has. Of n recorded segments, 12/50 are masked (rounded), in each
+    lead independently and equally many (paper: 25 %, section 2.3).
+
+    Args:
+        key: the run's masking key.
+        index: [B] uint32, places in the stream.
+        presence: [B, 12] bool.
+        segments: [B] int32, recorded segments.
+        masking: how much is masked.
+
+    Returns:
+        lead [B, T] int32, segment [B, T] int32, valid [B, T] bool with T = `masking.tokens`; valid tokens of one lead
+        are ordered by time.
+    """
+    deal_key, mask_key = jax.random.split(key)
+    counts = visible_counts(deal_key, index, masking)
+    kept = SEGMENTS - masking.masked_segments
+
+    def one(index, presence, segments, count):
+        lead_key, segment_key = jax.random.split(jax.random.fold_in(mask_key, index))
+        # The smallest of independent uniform numbers: a uniform draw without replacement.
+        order = jnp.where(presence, jax.random.uniform(lead_key, presence.shape), jnp.inf)
+        lead = jnp.argsort(order)[: masking.max_leads]
+        lead_valid = jnp.arange(masking.max_leads) < jnp.minimum(count, presence.sum())
+
+        recorded = jnp.arange(SEGMENTS) < segments
+        order = jax.random.uniform(segment_key, (masking.max_leads, SEGMENTS))
+        chosen = jnp.argsort(jnp.where(recorded[None], order, jnp.inf), axis=1)[:, :kept]
+        stay = segments - jnp.rint(segments * (masking.masked_segments / SEGMENTS)).astype(jnp.int32)
+        chosen_valid = jnp.arange(kept) < stay
+        segment = jnp.sort(jnp.where(chosen_valid[None], chosen, SEGMENTS), axis=1) % SEGMENTS
+        return (
+            jnp.repeat(lead, kept).astype(jnp.int32),
+            segment.reshape(-1).astype(jnp.int32),
+            (lead_valid[:, None] & chosen_valid[None]).reshape(-1),
+        )
+
+    return jax.vmap(one)(index, presence, segments, counts)

@@ -1,0 +1,70 @@
+"""The cardiac query network: asks of an ECG's features whether each named entity is present (paper, section 2.5)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm
+
+
+class QueryLayer(nn.Module):
+    """Queries look at each other (an option), then at the ECG's tokens, then an MLP.
+
+    Attributes:
+        heads: attention heads.
+        mlp_ratio: hidden width of the MLP over the width.
+        self_attention: whether queries attend to each other. Then an answer depends on what else is asked.
+        dtype: of the matrix products.
+    """
+
+    heads: int
+    mlp_ratio: int
+    self_attention: bool
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, features: jax.Array, valid: jax.Array) -> jax.Array:
+        """Queries [B or 1, Q, D], features [B, T, M], valid [B, T] bool to queries [B, Q, D]."""
+        if self.self_attention:
+            y = layer_norm("self_attention_norm")(x).astype(self.dtype)
+            x = x + Attention(self.heads, self.dtype, name="self_attention")(y, y, None)
+        y = layer_norm("cross_attention_norm")(x).astype(self.dtype)
+        x = x + Attention(self.heads, self.dtype, name="cross_attention")(y, features.astype(self.dtype), valid)
+        y = layer_norm("mlp_norm")(x).astype(self.dtype)
+        return x + Mlp(self.mlp_ratio, self.dtype, name="mlp")(y)
+
+
+class QueryNetwork(nn.Module):
+    """Transformer decoder layers and one linear classifier shared by all queries.
+
+    Attributes:
+        width: of the queries.
+        depth: number of layers; the paper has 4.
+        heads: attention heads of a layer; the paper has 4.
+        mlp_ratio: hidden width of the MLPs over `width`.
+        self_attention: whether queries attend to each other.
+        dtype: of the matrix products.
+    """
+
+    width: int = 256
+    depth: int = 4
+    heads: int = 4
+    mlp_ratio: int = 4
+    self_attention: bool = False
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, queries: jax.Array, features: jax.Array, valid: jax.Array) -> jax.Array:
+        """Args:
+            queries: [Q, E], embeddings of the names asked for.
+            features: [B, T, M], of the encoder.
+            valid: [B, T] bool.
+
+        Returns:
+            Logits [B, Q] float32.
+        """
+        x = nn.Dense(self.width, dtype=self.dtype, name="projection")(queries)[None]
+        for n in range(self.depth):
+            layer = QueryLayer(self.heads, self.mlp_ratio, self.self_attention, self.dtype, name=f"layer_{n}")
+            x = layer(x, features, valid)
+        return nn.Dense(1, name="classifier")(layer_norm("norm")(x))[..., 0]

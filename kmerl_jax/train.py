@@ -1,0 +1,108 @@
+"""Pretrains K-MERL on a prepared store, then scores it on held-out patients.
+
+    python -m kmerl_jax.train --config=configs/vit_tiny.py
+    python -m kmerl_jax.train --config=configs/vit_tiny.py:ptb_xl --config.data.store=data/ptb_xl
+    python -m kmerl_jax.train --config=configs/vit_base.py:mimic --workdir=runs/first --config.seed=1
+
+After the colon stands the recipe: demo (the default: a simulated cohort that makes itself), ptb_xl or mimic. Any field
+of the config can be given as --config.FIELD=VALUE; kmerl_jax/config.py lists them with their meaning. The same command
+again goes on from the last checkpoint; a finished run prints its results.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from ml_collections import config_flags
+
+from kmerl_jax import command
+from kmerl_jax.cohorts import catalog, demo, preparation
+from kmerl_jax.cohorts.store import Store
+from kmerl_jax.evaluation import inference, linear_probe, report, zero_shot
+from kmerl_jax.signals.leads import parse_leads
+from kmerl_jax.text import encoder as text_encoders
+from kmerl_jax.training import loop, pairs, sharding
+from kmerl_jax.training.objective import build_model, build_objective
+from kmerl_jax.training.run import Run
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :RECIPE.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run directory. Default runs/CONFIG-RECIPE.")
+
+log = command.log
+
+
+def main() -> None:
+    """The main job, from a config to a table of results."""
+    config = _CONFIG.value
+    if config is None:
+        raise ValueError("--config is missing, for example --config=configs/vit_tiny.py")
+    mesh = sharding.make_mesh(config.mesh.fsdp)
+    sharding.check_batch_size(config.train.batch_size, mesh)
+    build_model(config)  # a width or a lead set that cannot be is said before any work is done
+    for leads in config.evaluation.lead_sets:
+        parse_leads(leads)
+    store = open_store(Path(config.data.store), config.recipe)
+    run = Run(Path(_WORKDIR.value or f"runs/{config.name}-{config.recipe}"), config)
+
+    encoder = text_encoders.load(config.text.encoder)
+    knowledge, train, val = pairs.load(store, encoder, config)
+    queries = encoder.embed(knowledge.entities)
+    run.keep_entities(knowledge, store.manifest["plan"], queries)
+    steps = config.train.steps or -(-config.train.epochs * len(train.rows) // config.train.batch_size)
+
+    objective = build_objective(config, queries)
+    state = loop.fit(objective, train, val, config, steps, run.path, mesh)
+    results = run.results_of(steps)
+    if results is None:
+        results = evaluate(config, store, knowledge, encoder, objective, state["params"], mesh) | {"step": steps}
+        report.save(results, run.results)
+    log.info(report.table(results))
+    log.info(f"results: {run.results}")
+    log.info(report.last_line(results))
+
+
+def open_store(path: Path, recipe: str) -> Store:
+    """The store at `path`; the demo's own is simulated first if it is not there yet."""
+    if recipe == "demo" and path == demo.STORE and not path.exists():
+        log.info(f"simulating {demo.RECORDS:,} ECGs into {demo.files_of(path)}: not patients, a demonstration")
+        workers = os.cpu_count() or 1
+        demo.simulate(demo.files_of(path), demo.RECORDS, 0, workers, command.Progress("simulating", "ECGs"))
+        cohort = catalog.load("demo", demo.files_of(path))
+        preparation.prepare(cohort, path, workers, progress=command.Progress("preparing", "records"))
+    store = Store(path)
+    log.info(store.summary())
+    return store
+
+
+def evaluate(config, store: Store, knowledge, encoder, objective, params: dict, mesh) -> dict:
+    """Zero-shot scores of every lead set, beside a linear probe on a random encoder of the same shape."""
+    task = zero_shot.make_task(store, knowledge.entities, knowledge.labels, config.evaluation.min_positives)
+    log.info(f"scoring {len(task.names)} classes on {len(task.rows):,} {task.split} records")
+    rng = np.random.default_rng(config.seed)
+    count = min(config.evaluation.probe_records, len(task.train_rows))
+    chosen = np.sort(rng.choice(len(task.train_rows), count, replace=False))
+    random = inference.random_encoder(objective.model, config.seed)
+    names = encoder.embed(task.names)
+    common = {"store": store, "batch_size": config.evaluation.batch_size}
+
+    def ask(leads: str):
+        progress = command.Progress(f"scoring {leads}", "ECGs")
+        over = common | {"rows": task.rows, "leads": parse_leads(leads), "progress": progress}
+        return inference.ask(objective.model, params, names, config.data.normalization, mesh, **over)
+
+    def probe(leads: str):
+        progress = command.Progress(f"random encoder {leads}", "ECGs")
+        rows = np.concatenate([task.train_rows[chosen], task.rows])
+        over = common | {"rows": rows, "leads": parse_leads(leads), "progress": progress}
+        features, seen = inference.pooled(objective.model, random, config.data.normalization, mesh, **over)
+        train = seen[:count]
+        labels = task.train_labels[chosen][train]
+        return linear_probe.fit_and_score(features[:count][train], labels, features[count:])
+
+    patients = store.table["patient"].to_numpy()[task.rows]
+    return zero_shot.score(task, patients, ask, probe, config.evaluation.lead_sets)
+
+
+if __name__ == "__main__":
+    command.run(main, __doc__)

@@ -1,0 +1,71 @@
+"""Checkpoints: state, place in the stream and config, in one composite that Orbax writes in the background."""
+
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+
+from kmerl_jax.training.step import State
+
+
+class Checkpoints:
+    """The checkpoints of a run directory."""
+
+    def __init__(self, folder: Path, keep: int = 3):
+        """Args:
+        folder: where they are; made if need be.
+        keep: how many of the latest stay.
+        """
+        self._manager = ocp.CheckpointManager(
+            folder.absolute(),
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True),
+        )
+
+    @property
+    def latest(self) -> int | None:
+        """The step of the latest whole checkpoint."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: State, next_index: int, config: dict) -> None:
+        """Begins to write a checkpoint; the state may be donated as soon as this returns."""
+        if self._manager.latest_step() == step:
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                stream=ocp.args.JsonSave({"next_index": next_index}),
+                config=ocp.args.JsonSave(config),
+            ),
+            force=True,
+        )
+
+    def restore(self, state: State) -> tuple[State, int]:
+        """The latest checkpoint.
+
+        Args:
+            state: a state of the wanted shapes and shardings; another number of devices than it was saved on is fine.
+
+        Returns:
+            The state and the stream's next index.
+
+        Raises:
+            ValueError: it holds another model than `state` does.
+        """
+        step = self.latest
+        abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
+        try:
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), stream=ocp.args.JsonRestore())
+            )
+        except Exception as error:  # Orbax raises several kinds, each with pages of text
+            raise ValueError(
+                f"checkpoint {step} in {self._manager.directory} does not restore ({type(error).__name__}): it is "
+                "damaged or of another model; remove it to go on from the one before"
+            ) from error
+        return restored["state"], restored["stream"]["next_index"]
+
+    def close(self) -> None:
+        """Waits until all is written."""
+        self._manager.wait_until_finished()
+        self._manager.close()

@@ -1,0 +1,55 @@
+"""ECGs paired with what is said of them: from a store to the examples of each split."""
+
+import logging
+
+import numpy as np
+
+from kmerl_jax.cohorts.store import Store
+from kmerl_jax.knowledge import entities
+from kmerl_jax.knowledge.statements import clean_report
+from kmerl_jax.text import cache
+from kmerl_jax.text.encoder import TextEncoder
+from kmerl_jax.training.stream import Examples
+
+log = logging.getLogger(__name__)
+
+
+def load(store: Store, encoder: TextEncoder, config) -> tuple[entities.Knowledge, Examples, Examples | None]:
+    """Mines the entities, embeds the reports, and puts both beside the ECGs.
+
+    Args:
+        store: the ECGs and their reports.
+        encoder: of texts.
+        config: the run's config.
+
+    Returns:
+        The entities with the labels of every entry; the training examples; the validation examples, if there are any.
+
+    Raises:
+        ValueError: no training record is left, or no entity is frequent enough.
+    """
+    table = store.table
+    train = table["split"].to_numpy() == "train"
+    knowledge, mined = entities.mine(table["statements"], train, config.data.min_positives, config.data.possible)
+    log.info(f"entities: {len(knowledge.entities)} queries ({len(knowledge.superclasses)} superclasses); {mined}")
+
+    reports = [clean_report([report]) for report in table["report"]]
+    texts = sorted(set(reports))
+    embeddings, new = cache.embed(encoder, texts, store.path / "text")
+    log.info(f"reports: {len(texts):,} distinct, {new:,} newly embedded by the {encoder.name} text encoder")
+    place = {text: n for n, text in enumerate(texts)}
+    text_id = np.array([place[report] for report in reports], np.int32)
+
+    long_enough = np.array([len(report.split()) >= config.data.min_report_words for report in reports])
+    short = int((train & ~long_enough).sum())
+    if short:
+        log.info(f"left out of training: {short:,} records with reports under {config.data.min_report_words} words")
+
+    def examples(split: str) -> Examples:
+        rows = np.flatnonzero((table["split"].to_numpy() == split) & long_enough)
+        return Examples(store.entries, rows, embeddings, text_id[rows], knowledge.labels[rows])
+
+    training, validation = examples("train"), examples("val")
+    if len(training.rows) == 0:
+        raise ValueError(f"store {store.path} has no training record with a report")
+    return knowledge, training, validation if len(validation.rows) else None

@@ -1,0 +1,129 @@
+"""A run directory: the config it was begun with, what it asks for, and where everything else lies."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from kmerl_jax.knowledge.entities import Knowledge
+
+# What may change when a run goes on: its length, its log lines, the hardware, and the scoring at the end.
+_FREE = (
+    "train.steps",
+    "train.epochs",
+    "train.log_every",
+    "train.validate_every",
+    "train.validation_batches",
+    "checkpoint.every",
+    "checkpoint.keep",
+    "data.store",  # a store may move; its content is compared by digest
+    "data.workers",
+    "mesh.fsdp",
+    "evaluation.lead_sets",
+    "evaluation.min_positives",
+    "evaluation.batch_size",
+    "evaluation.probe_records",
+)
+
+
+class Run:
+    """A run directory.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path, config: ConfigDict):
+        """Makes the directory, or goes on with the one that is there.
+
+        Raises:
+            ValueError: it was begun with a config that differs in more than length, logging and hardware.
+        """
+        self.path = path
+        self.path.mkdir(parents=True, exist_ok=True)
+        wanted = json.loads(json.dumps(config.to_dict()))
+        file = self.path / "config.json"
+        if file.exists():
+            differing = _differences(_read(file), wanted)
+            if differing:
+                raise ValueError(
+                    f"{self.path} was begun with another config: {'; '.join(differing)}. Give the same values to go "
+                    "on with it, or another --workdir to begin anew"
+                )
+        self._write("config.json", wanted)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def results(self) -> Path:
+        """Folder of the results."""
+        return self.path / "results"
+
+    def keep_entities(self, knowledge: Knowledge, store_plan: str, embeddings: np.ndarray) -> None:
+        """Writes what the run asks of an ECG, or checks that it still asks the same.
+
+        Args:
+            knowledge: the entities.
+            store_plan: digest of what the store holds.
+            embeddings: [Q, E] of the entities' names.
+
+        Raises:
+            ValueError: the run was begun with other entities or on another store.
+        """
+        file = self.path / "entities.json"
+        content = {
+            "store_plan": store_plan,
+            "entities": list(knowledge.entities),
+            "superclasses": {name: list(members) for name, members in knowledge.superclasses.items()},
+            "positives": knowledge.counts,
+        }
+        if file.exists():
+            before = _read(file)
+            for what in ("store_plan", "entities"):
+                if before.get(what) != content[what]:
+                    other = "on a store of other content" if what == "store_plan" else "with other entities"
+                    raise ValueError(f"{self.path} was begun {other}; name another --workdir to begin anew")
+        with open(self.path / "entities.npy.tmp", "wb") as out:
+            np.save(out, embeddings)
+        (self.path / "entities.npy.tmp").replace(self.path / "entities.npy")
+        self._write("entities.json", content)
+
+    def results_of(self, step: int) -> dict | None:
+        """The results of the run's last step, if it has been scored."""
+        file = self.results / "zero_shot.json"
+        if not file.exists():
+            return None
+        results = _read(file)
+        return results if results["step"] == step else None
+
+    def _write(self, name: str, content: dict) -> None:
+        temporary = self.path / f"{name}.tmp"
+        temporary.write_text(json.dumps(content, indent=1))
+        temporary.replace(self.path / name)
+
+
+def _read(file: Path) -> dict:
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged ({error}); remove the run directory or restore the file") from error
+
+
+def _differences(before: dict, now: dict) -> list[str]:
+    old, new = _flat(before), _flat(now)
+    return [
+        f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
+        for name in sorted({*old, *new})
+        if name not in _FREE and old.get(name) != new.get(name)
+    ]
+
+
+def _flat(tree: dict, prefix: str = "") -> dict:
+    flat = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

@@ -1,0 +1,68 @@
+"""Where arrays live: one mesh with axes "data" and "fsdp", batches split over both, large parameters over "fsdp"."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+_SMALLEST_SHARDED = 2**20  # parameters below 4 MB cost more to gather than to hold
+
+
+def make_mesh(fsdp: int = 1) -> Mesh:
+    """A mesh over all devices of all processes.
+
+    Args:
+        fsdp: over how many devices parameters are split; the other axis is data parallel.
+
+    Raises:
+        ValueError: `fsdp` does not divide the number of devices.
+    """
+    devices = jax.device_count()
+    if fsdp < 1 or devices % fsdp:
+        raise ValueError(f"mesh.fsdp={fsdp} does not divide {devices} devices")
+    # Auto: with explicit axes, which jax.make_mesh now makes by default, z @ z.T over the batch is a type error.
+    return jax.make_mesh((devices // fsdp, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """A batch is split over all devices along its first axis."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def state_shardings(state, mesh: Mesh):
+    """A sharding for each array of a state: the largest axis that "fsdp" divides, of arrays of a million elements.
+
+    Args:
+        state: a tree of arrays or shapes.
+        mesh: the mesh.
+    """
+
+    def one(leaf) -> NamedSharding:
+        ways = mesh.shape["fsdp"]
+        axes = [n for n in np.argsort(leaf.shape)[::-1] if leaf.shape[n] % ways == 0]
+        if ways == 1 or not axes or np.prod(leaf.shape) < _SMALLEST_SHARDED:
+            return replicated(mesh)
+        return NamedSharding(mesh, PartitionSpec(*["fsdp" if n == axes[0] else None for n in range(len(leaf.shape))]))
+
+    return jax.tree.map(one, state)
+
+
+def to_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """This process's block of a global batch, as global arrays."""
+    sharding = batch_sharding(mesh)
+    return {name: jax.make_array_from_process_local_data(sharding, values) for name, values in batch.items()}
+
+
+def check_batch_size(batch_size: int, mesh: Mesh) -> None:
+    """Raises:
+    ValueError: the devices do not divide the global batch.
+    """
+    if batch_size < 1 or batch_size % mesh.size:
+        raise ValueError(
+            f"train.batch_size={batch_size} is not divisible by {mesh.size} devices; "
+            f"try {max(1, round(batch_size / mesh.size)) * mesh.size}"
+        )

@@ -1,0 +1,106 @@
+"""One training step: a pure function of (state, batch), and the optimiser that it applies."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from kmerl_jax.training import sharding
+from kmerl_jax.training.objective import Batch, Objective
+
+State = dict
+
+
+def schedule(config, steps: int) -> optax.Schedule:
+    """Linear warm-up, then a cosine to zero (paper, appendix B).
+
+    Args:
+        config: the optimiser's part of a config.
+        steps: length of the run.
+    """
+    warmup = min(config.warmup_steps, max(steps - 1, 0))
+    return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(steps, 1))
+
+
+def optimizer(config, steps: int) -> optax.GradientTransformation:
+    """AdamW behind gradient clipping (paper, appendix B; the clipping is ours)."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip),
+        optax.adamw(schedule(config, steps), b1=config.b1, b2=config.b2, weight_decay=config.weight_decay),
+    )
+
+
+def init_state(objective: Objective, tx: optax.GradientTransformation, batch: Batch, seed: int, mesh: Mesh) -> State:
+    """A state at step 0, made on the devices where it will live.
+
+    Returns:
+        "params", "optimizer", "step" (updates applied) and "halted": set by the first non-finite update, after which
+        nothing changes any more.
+    """
+
+    def init(batch: Batch) -> State:
+        params = objective.init(jax.random.key(seed), batch)
+        return {
+            "params": params,
+            "optimizer": tx.init(params),
+            "step": jnp.zeros((), jnp.int32),
+            "halted": jnp.zeros((), bool),
+        }
+
+    shardings = sharding.state_shardings(jax.eval_shape(init, batch), mesh)
+    return jax.jit(init, out_shardings=shardings)(batch)
+
+
+def make_step(
+    objective: Objective, tx: optax.GradientTransformation, mask_key: jax.Array, state: State, mesh: Mesh
+) -> Callable[[State, Batch], tuple[State, dict]]:
+    """The compiled training step.
+
+    Args:
+        objective: what is minimised.
+        tx: the optimiser.
+        mask_key: the run's key for everything random, the same at every step.
+        state: a state, for its shardings; it is not used.
+        mesh: the devices.
+
+    Returns:
+        A function of (state, batch) to (new state, metrics); the given state is donated. An update is applied only if
+        the loss and the norm of the gradient are finite, and metrics["finite"] says so.
+    """
+
+    def step(state: State, batch: Batch) -> tuple[State, dict]:
+        (loss, metrics), gradient = jax.value_and_grad(objective.loss, has_aux=True)(state["params"], batch, mask_key)
+        norm = optax.global_norm(gradient)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        updates, optimizer_state = tx.update(gradient, state["optimizer"], state["params"])
+        updated = {
+            "params": optax.apply_updates(state["params"], updates),
+            "optimizer": optimizer_state,
+            "step": state["step"] + 1,
+        }
+        # The host reads metrics one step late: without the flag, the step already under way would go on from here.
+        apply = finite & ~state["halted"]
+        kept = {name: state[name] for name in updated}
+        new = jax.tree.map(lambda a, b: jnp.where(apply, a, b), updated, kept)
+        metrics = {"loss": loss, **metrics, "gradient_norm": norm, "finite": finite}
+        return {**new, "halted": state["halted"] | ~finite}, metrics
+
+    shardings = jax.tree.map(lambda x: x.sharding, state)
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(shardings, sharding.batch_sharding(mesh)),
+        out_shardings=(shardings, sharding.replicated(mesh)),
+    )
+
+
+def make_evaluation(objective: Objective, mask_key: jax.Array, mesh: Mesh) -> Callable[[dict, Batch], dict]:
+    """A compiled function of (params, batch) to the metrics of a batch that nothing is learnt from."""
+
+    def evaluate(params: dict, batch: Batch) -> dict:
+        loss, metrics = objective.loss(params, batch, mask_key)
+        return {"loss": loss, **metrics}
+
+    return jax.jit(evaluate, out_shardings=sharding.replicated(mesh))

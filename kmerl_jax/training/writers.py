@@ -1,0 +1,48 @@
+"""Metrics to `metrics.jsonl`, to TensorBoard and to the console."""
+
+import json
+import logging
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """Writes one line a step; only the first process of a run should."""
+
+    def __init__(self, folder: Path, after_step: int):
+        """Opens the files of a run.
+
+        Args:
+            folder: the run directory.
+            after_step: the step that the run goes on from. Lines of later steps are from before an interruption: they
+                are dropped, because those steps are taken again.
+        """
+        path = folder / "metrics.jsonl"
+        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= after_step]
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("".join(kept))
+        temporary.replace(path)
+        self._lines = open(path, "a", buffering=1)  # noqa: SIM115 (closed by close)
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=after_step + 1)
+
+    def write(self, step: int, values: dict, split: str = "train") -> None:
+        """Writes the values of a step; those of another split than train carry its name."""
+        label = {} if split == "train" else {"split": split}
+        self._lines.write(json.dumps({"step": step, **label, **values}) + "\n")
+        for name, value in values.items():
+            self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flushes and closes both."""
+        self._lines.close()
+        self._events.close()
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """The lines that were written to their end: a killed run can leave a last one that was not."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]

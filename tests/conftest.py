@@ -1,0 +1,56 @@
+"""Eight virtual devices, strict ranks, and the small stores and configs that many tests share."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)  # must come before the first use of a device
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real ECGs; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("KMERL_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real ECGs at {folder}; KMERL_REAL_DATA names their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_files(tmp_path_factory) -> Path:
+    """Files of 150 simulated ECGs."""
+    from kmerl_jax.cohorts import demo
+
+    folder = tmp_path_factory.mktemp("demo") / "files"
+    demo.simulate(folder, 150, 0, 0, lambda done, total: None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_store(demo_files) -> Path:
+    """Their store."""
+    from kmerl_jax.cohorts import catalog, preparation
+
+    out = demo_files.with_name("store")
+    preparation.prepare(catalog.load("demo", demo_files), out)
+    return out
+
+
+@pytest.fixture
+def small_config(demo_store):
+    """The demo recipe with a model small enough for a test."""
+    from kmerl_jax.config import base
+
+    config = base("small", "demo")
+    config.data.store = str(demo_store)
+    config.data.min_positives = 5
+    config.model.update(width=32, depth=2, heads=2, projection=16, query_width=32, query_depth=1, query_heads=2)
+    config.train.update(batch_size=8, steps=6, validate_every=3, validation_batches=1, log_every=1)
+    config.checkpoint.every = 2
+    config.evaluation.update(probe_records=40, min_positives=2, lead_sets=("12", "II"))
+    return config
