@@ -213,7 +213,7 @@ class Population:
 POPULATION = Population()
 
 LONG_PR_S, LONG_QTC_S = 0.200, 0.460
-ARRHYTHMIA_S = 0.120  # longest less shortest PP of sinus arrhythmia (Surawicz & Knilans, ch. 13)
+ARRHYTHMIA_S = 0.120  # longest less shortest PP of sinus arrhythmia (Surawicz & Knilans)
 LOW_LIMB_MV, LOW_CHEST_MV = 0.5, 1.0  # peak to peak in every limb lead, in every chest lead
 
 _WALLS = {"inferior": ("II", "aVF"), "anterior": ("V2", "V3", "V4"), "lateral": ("I", "V5", "V6")}
@@ -640,7 +640,7 @@ def _write_chunk(folder: pathlib.Path, seed: int, visits: list[tuple[int, int, i
 
 
 def _write_record(path: pathlib.Path, signal: np.ndarray, subject: int, time: datetime.datetime) -> None:
-    """Writes a WFDB record of format 16; wfdb.wrsamp writes the same twenty times slower."""
+    """Writes a WFDB record of format 16; wfdb.wrsamp would take ten times as long."""
     order = leads.lead_ids(FILE_LEADS)
     largest = np.iinfo(np.int16).max
     digital = np.clip(np.rint(signal[list(order)] * GAIN), -largest, largest).astype("<i2")

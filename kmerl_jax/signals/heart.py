@@ -390,7 +390,7 @@ def _fibrillatory(atrial_hz: float, scale: float, rng: np.random.Generator) -> n
 def _sawtooth(rhythm: Rhythm, scale: float) -> np.ndarray:
     """[8, 5000] flutter waves: down slowly and up fast in II, III and aVF, a small upright wave in V1.
 
-    Typical, counterclockwise flutter (Surawicz & Knilans, ch. 16). The waves are locked to the conducted beats.
+    Typical, counterclockwise flutter (Surawicz & Knilans). The waves are locked to the conducted beats.
     """
     phase = ((np.arange(SAMPLES) / RATE - rhythm.qrs[0]) * rhythm.atrial_hz + 0.35) % 1.0
     saw = np.interp(phase, [0.0, 0.62, 0.78, 1.0], [0.45, -1.0, -0.55, 0.45])

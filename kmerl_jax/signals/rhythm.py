@@ -106,7 +106,7 @@ def add_premature_atrial(rhythm: Rhythm, count: int, early: float, rng: np.rando
     """Sinus rhythm with premature atrial complexes.
 
     The ectopic P wave resets the sinus node, so the pause after it is less than compensatory: what follows moves
-    earlier (Surawicz & Knilans, Chou's Electrocardiography, 6th ed. 2008, ch. 16).
+    earlier (Surawicz & Knilans, Chou's Electrocardiography, 6th ed. 2008).
 
     Args:
         rhythm: from `conducted`.
@@ -131,7 +131,7 @@ def add_premature_ventricular(
     """A rhythm with premature ventricular complexes, each in the place of the conducted complex that it forestalls.
 
     The sinus node goes on undisturbed: the P wave after the premature complex is not conducted and the next one is on
-    time, which makes the pause fully compensatory (Surawicz & Knilans, ch. 17). In bigeminy every second complex is
+    time, which makes the pause fully compensatory (Surawicz & Knilans). In bigeminy every second complex is
     premature.
     """
     qrs, origin = rhythm.qrs.copy(), rhythm.origin.copy()
