@@ -91,14 +91,15 @@ class Progress:
     Calling it with (done, total) shows how far the work is, how fast, and how long it will take.
     """
 
-    def __init__(self, what: str, unit: str, every_s: float = 10.0):
+    def __init__(self, what: str, unit: str, every_s: float = 30.0):
         """Args:
         what: the work, as a verb form ("preparing").
         unit: what is counted.
         every_s: seconds between plain lines.
         """
         self.what, self.unit, self.every_s = what, unit, every_s
-        self.bar, self.begun, self.begun_at, self.last = None, time.monotonic(), None, 0.0
+        self.bar = self.first = None
+        self.last = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         if sys.stderr.isatty():
@@ -108,11 +109,12 @@ class Progress:
                 self.bar.close()
             return
         now = time.monotonic()
-        if self.begun_at is None:
-            self.begun_at = done
-        if now - self.last < self.every_s and done < total:
+        self.first = self.first or (done, now)
+        if done < total and now - self.last < self.every_s:
             return
         self.last = now
-        rate = (done - self.begun_at) / max(now - self.begun, 1e-9)
-        left = f", {(total - done) / rate:.0f} s left" if rate > 0 and done < total else ""
-        log.info(f"{self.what}: {done:,} of {total:,} {self.unit}, {rate:.0f} {self.unit}/s{left}")
+        line = f"{self.what}: {done:,} of {total:,} {self.unit}"
+        if done > self.first[0]:
+            rate = (done - self.first[0]) / max(now - self.first[1], 1e-9)
+            line += f", {rate:.0f} {self.unit}/s" + (f", {(total - done) / rate:.0f} s left" if done < total else "")
+        log.info(line)

@@ -63,10 +63,10 @@ def base(name: str, recipe: str) -> ConfigDict:
 
     c.optimizer = ConfigDict()
     c.optimizer.learning_rate = 2e-4  # peak
-    c.optimizer.weight_decay = 1e-5
+    c.optimizer.weight_decay = 1e-5  # of all parameters
     c.optimizer.warmup_steps = 500  # linear, before the cosine to zero
-    c.optimizer.b1 = 0.9
-    c.optimizer.b2 = 0.999
+    c.optimizer.b1 = 0.9  # decay of the mean gradient
+    c.optimizer.b2 = 0.999  # decay of the mean square
     c.optimizer.clip = 1.0  # largest norm of the gradient
 
     c.train = ConfigDict()

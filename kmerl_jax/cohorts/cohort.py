@@ -18,8 +18,8 @@ class Cohort:
     Attributes:
         name: the cohort's name.
         table: one row a recording, with `COLUMNS`: record and patient ids (str), path of the WFDB record, split,
-            statements (list of str: what entities are mined from), report (str, as written: what the ECG is contrasted with),
-            labels (list of codes).
+            statements (list of str: what entities are mined from), report (str, as written: what the ECG is contrasted
+            with), labels (list of codes).
         label_names: the name in words of each label code, in the order in which tables show them; empty if the cohort
             has no labels.
         labels_title: where the labels come from, as printed above every score.

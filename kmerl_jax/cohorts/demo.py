@@ -8,7 +8,7 @@ import pandas as pd
 
 from kmerl_jax.cohorts import mimic_iv_ecg, simulation
 from kmerl_jax.cohorts.cohort import Cohort, require, split_by_patient
-from kmerl_jax.cohorts.simulation import FINDINGS, HELD_OUT
+from kmerl_jax.cohorts.population import FINDINGS, HELD_OUT
 
 RECORDS = 2400
 STORE = Path("data/demo")

@@ -58,13 +58,15 @@ def table(results: dict) -> str:
             ("the same, random + probe", "random_probe_macro_auroc_unseen"),
         ]
     for name, key in macros:
-        cells = "".join(f"{_number(one[key]):>7}{'':14}" if one[key] is not None else f"{'':21}" for one in sets.values())
+        cells = "".join(f"{_number(one[key]):>7}{'':14}" for one in sets.values())
         lines.append(f"{name:{width}}{'':>10}{'':7}{cells}".rstrip())
     if results["unseen"]:
         lines.append("* no training report and no query mentions this class; not in the first two macros")
     for name, one in sets.items():
         if one["records_without_these_leads"]:
-            lines.append(f"{one['records_without_these_leads']} records have none of {_leads(name)} and are left out there")
+            lines.append(
+                f"{one['records_without_these_leads']} records have none of {_leads(name)} and are left out there"
+            )
     if results["blind_spots"]:
         lines += ["", "what a lead cannot see (AUROC with its interval, against 12 leads):"]
         for spot in results["blind_spots"]:
@@ -110,7 +112,9 @@ def picture(results: dict) -> plt.Figure:
         offset = (len(sets) - 1 - 2 * n) / (2 * len(sets)) * 0.7
         colour = _COLOURS[n % len(_COLOURS)]
         values = [one["per_class"][name]["auroc"] or math.nan for name in names]
-        bounds = [[bound if bound is not None else math.nan for bound in one["per_class"][name]["ci95"]] for name in names]
+        bounds = [
+            [bound if bound is not None else math.nan for bound in one["per_class"][name]["ci95"]] for name in names
+        ]
         places = [place + offset for place in range(len(names))]
         axes.hlines(places, [low for low, _ in bounds], [high for _, high in bounds], color=colour, lw=1.2, alpha=0.6)
         axes.plot(values, places, "o", ms=4, color=colour, label=f"{_leads(leads)}: macro {one['macro_auroc']:.3f}")
@@ -133,5 +137,7 @@ def picture(results: dict) -> plt.Figure:
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
     if results["unseen"]:
-        figure.supxlabel("* kept out of every training report and query; not in the macros", fontsize=8, x=0.02, ha="left")
+        figure.supxlabel(
+            "* kept out of every training report and query; not in the macros", fontsize=8, x=0.02, ha="left"
+        )
     return figure

@@ -10,6 +10,22 @@ from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.signals.waveform import SEGMENTS
 
 
+def _sinusoids(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Sines and cosines of geometric frequencies (Vaswani et al. 2017, section 3.5): where temporal embeddings begin.
+
+    They are learnt from there on; that near segments begin alike is what a rhythm is read from.
+    """
+    del key
+    segments, width = shape
+    frequency = 1.0 / SEGMENTS ** (jnp.arange(width // 2) / (width // 2))
+    angle = jnp.arange(segments)[:, None] * frequency[None]
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=1)
+
+
+LEAD_INIT = nn.initializers.normal(0.02)
+TEMPORAL_INIT = nn.initializers.normal(0.02)
+
+
 class LeadEmbedding(nn.Module):
     """A token's vector: W e + lead + temp, with W shared by all leads (paper, Eqs. 2 and 3).
 
@@ -24,9 +40,9 @@ class LeadEmbedding(nn.Module):
     @nn.compact
     def __call__(self, tokens: Tokens) -> jax.Array:
         """Tokens to [B, T, D]."""
-        init = nn.initializers.normal(0.02)
-        lead = self.param("lead", init, (len(STANDARD), self.width))
-        temporal = self.param("temporal", init, (SEGMENTS, self.width))
+        # Both begin at the size of a projected token: from the usual 0.02, a short run never learns to tell leads apart.
+        lead = self.param("lead", LEAD_INIT, (len(STANDARD), self.width))
+        temporal = self.param("temporal", TEMPORAL_INIT, (SEGMENTS, self.width))
         x = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name="projection")(tokens.values)
         return x + lead[tokens.lead].astype(x.dtype) + temporal[tokens.segment].astype(x.dtype)
 

@@ -64,6 +64,9 @@ class QueryNetwork(nn.Module):
             Logits [B, Q] float32.
         """
         x = nn.Dense(self.width, dtype=self.dtype, name="projection")(queries)[None]
+        # Embeddings of unit length are 30 times smaller than what the first layer adds, which is the same for all
+        # names: without a norm, what is asked is all but lost.
+        x = layer_norm("projection_norm")(x)
         for n in range(self.depth):
             layer = QueryLayer(self.heads, self.mlp_ratio, self.self_attention, self.dtype, name=f"layer_{n}")
             x = layer(x, features, valid)

@@ -1,5 +1,7 @@
 """Where arrays live: one mesh with axes "data" and "fsdp", batches split over both, large parameters over "fsdp"."""
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -7,20 +9,22 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 _SMALLEST_SHARDED = 2**20  # parameters below 4 MB cost more to gather than to hold
 
 
-def make_mesh(fsdp: int = 1) -> Mesh:
-    """A mesh over all devices of all processes.
+def make_mesh(fsdp: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh over the devices.
 
     Args:
         fsdp: over how many devices parameters are split; the other axis is data parallel.
+        devices: which; all of all processes by default.
 
     Raises:
         ValueError: `fsdp` does not divide the number of devices.
     """
-    devices = jax.device_count()
-    if fsdp < 1 or devices % fsdp:
-        raise ValueError(f"mesh.fsdp={fsdp} does not divide {devices} devices")
+    devices = jax.devices() if devices is None else devices
+    if fsdp < 1 or len(devices) % fsdp:
+        raise ValueError(f"mesh.fsdp={fsdp} does not divide {len(devices)} devices")
     # Auto: with explicit axes, which jax.make_mesh now makes by default, z @ z.T over the batch is a type error.
-    return jax.make_mesh((devices // fsdp, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto, AxisType.Auto))
+    shape = len(devices) // fsdp, fsdp
+    return jax.make_mesh(shape, ("data", "fsdp"), axis_types=(AxisType.Auto, AxisType.Auto), devices=devices)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -106,7 +106,7 @@ def test_a_broken_record_never_stops_a_run(tmp_path):
     gap[10:13, 5] = np.nan
     source = tmp_path / "mimic"
     signals = [(noise(), 500, LEADS), (zeros, 500, LEADS), (gap, 500, LEADS), (noise(25), 500, LEADS),
-               (noise(6, 250, 8), 250, LEADS[:8]), (noise(), 500, LEADS), (noise(), 500, LEADS), (noise(), 500, LEADS)]  # fmt: skip
+               (noise(6, 250, 8), 250, LEADS[:8]), *[(noise(), 500, LEADS)] * 3]  # fmt: skip
     mimic(source, signals)
     for name, damage in (
         ("40000005.dat", lambda path: path.write_bytes(path.read_bytes()[:3000])),
@@ -203,7 +203,9 @@ def test_ptb_xl(tmp_path):
     assert cohort.left_out == {"file without a row in ptbxl_database.csv": 1}
     assert list(catalog.load("ptb_xl", source, 100, "german").table["report"]) == ["sinusrhythmus"] * 3
 
-    slow, fast = (preparation.prepare(catalog.load("ptb_xl", source, rate), tmp_path / f"{rate}") for rate in (100, 500))
+    slow, fast = (
+        preparation.prepare(catalog.load("ptb_xl", source, rate), tmp_path / f"{rate}") for rate in (100, 500)
+    )
     assert (slow["entries"], fast["entries"]) == (3, 2)
     assert fast["rejects"] == {"file missing": 1}
     assert Store(tmp_path / "100")[0].segments == 50

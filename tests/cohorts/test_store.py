@@ -28,7 +28,7 @@ def test_an_entry_decodes_to_what_was_encoded():
 def test_a_store_holds_the_files_signals(demo_store, demo_files):
     opened = Store(demo_store)
     assert len(opened) == 150
-    assert list(opened.table["record"][:3]) == sorted(opened.table["record"])[:3] or len(set(opened.table["record"])) == 150
+    assert len(set(opened.table["record"])) == 150
     paths = {path.stem: path for path in demo_files.glob("files/**/*.hea")}
     for row in (0, 70, 149):
         expected, _ = waveform.to_window(read_wfdb(paths[opened.table["record"][row]]))
@@ -72,7 +72,11 @@ def shorten(path):
     [
         (lambda d: edit(d, format_version=99), ValueError, "format version 99"),
         (lambda d: shorten(d / "records-00001.array_record"), ValueError, "truncated"),
-        (lambda d: (d / "records-00001.array_record").unlink(), FileNotFoundError, r"lacks records-00001\.array_record"),
+        (
+            lambda d: (d / "records-00001.array_record").unlink(),
+            FileNotFoundError,
+            r"lacks records-00001\.array_record",
+        ),
         (lambda d: shorten(d / "table.parquet"), ValueError, "truncated"),
         (lambda d: (d / "manifest.json").write_text("{"), ValueError, "damaged"),
         (shutil.rmtree, FileNotFoundError, "no store at .*prepare"),

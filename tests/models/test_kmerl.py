@@ -63,7 +63,9 @@ def test_an_absent_lead_changes_nothing(params):
 
 def test_a_present_lead_changes_the_answer(params):
     signal = RNG.normal(0, 300, (3, 12, 5000)).astype(np.int16)
-    answers = [MODEL.apply({"params": params}, bag(leads, None, signal), QUERIES, method="ask") for leads in ((0,), (0, 1))]
+    answers = [
+        MODEL.apply({"params": params}, bag(leads, None, signal), QUERIES, method="ask") for leads in ((0,), (0, 1))
+    ]
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
 
 
@@ -108,13 +110,15 @@ def gelu(x):
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
-def attention(x, memory, valid, p):
-    q, k, v = (np.einsum("td,dhk->htk", s, p[n]["kernel"]) + p[n]["bias"][:, None] for s, n in
-               ((x, "query"), (memory, "key"), (memory, "value")))  # fmt: skip
+def attention(x, memory, valid, p, heads=2):
+    def split(y):
+        return y.reshape(len(y), heads, -1).swapaxes(0, 1)
+
+    q, k, v = split(dense(x, p["query"])), split(dense(memory, p["key"])), split(dense(memory, p["value"]))
     score = np.where(valid, q @ k.swapaxes(1, 2) / np.sqrt(q.shape[-1]), -np.inf)
     weight = np.exp(score - score.max(-1, keepdims=True))
     mixed = (weight / weight.sum(-1, keepdims=True)) @ v
-    return np.einsum("htk,hkd->td", mixed, p["out"]["kernel"]) + p["out"]["bias"]
+    return dense(mixed.swapaxes(0, 1).reshape(len(x), -1), p["out"])
 
 
 def layer(x, memory, valid, p, name):
@@ -135,7 +139,7 @@ def test_the_whole_model_against_numpy(params):
             one_layer = jax.tree.map(lambda leaf: leaf[n], p["encoder"]["layers"])  # noqa: B023
             x = layer(x, None, np.asarray(one.valid[b]), one_layer, "attention")
         x = layer_norm(x, p["encoder"]["norm"])
-        q = dense(QUERIES, network["projection"])
+        q = layer_norm(dense(QUERIES, network["projection"]), network["projection_norm"])
         for n in range(2):
             q = layer(q, x, np.asarray(one.valid[b]), network[f"layer_{n}"], "cross_attention")
         expected = dense(layer_norm(q, network["norm"]), network["classifier"])[:, 0]

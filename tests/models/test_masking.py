@@ -11,7 +11,10 @@ from kmerl_jax.models.masking import Masking
 KEY = jax.random.key(0)
 
 
-def draw(count=3000, presence=None, segments=None, rules=Masking(), start=0, key=KEY):
+RULES = Masking()
+
+
+def draw(count=3000, presence=None, segments=None, rules=RULES, start=0, key=KEY):
     index = jnp.arange(start, start + count, dtype=jnp.uint32)
     presence = jnp.ones((count, 12), bool) if presence is None else jnp.asarray(presence)
     segments = jnp.full(count, 50, jnp.int32) if segments is None else jnp.asarray(segments, jnp.int32)
@@ -26,7 +29,7 @@ def visible(lead, valid):
 
 
 def test_each_three_consecutive_records_show_one_two_and_three_leads():
-    lead, _, valid = draw()
+    _, _, valid = draw()
     counts = valid.any(2).sum(1).reshape(-1, 3)
     assert (np.sort(counts, axis=1) == [1, 2, 3]).all()
     # The order within a group is drawn, not fixed: each of the 6 is as frequent as the others.
@@ -47,7 +50,7 @@ def test_leads_are_distinct_and_uniform():
 
 
 def test_segments_are_masked_in_each_lead_apart_and_equally_many():
-    lead, segment, valid = draw(600)
+    _, segment, valid = draw(600)
     there = valid.any(2)
     assert (valid[there].sum(1) == 38).all()
     for row in segment[there]:
@@ -104,5 +107,5 @@ def test_other_ranges(rules):
 
 @pytest.mark.parametrize("rules", [(0, 3, 12), (3, 2, 12), (1, 13, 12), (1, 3, 50), (1, 3, -1)])
 def test_impossible_ranges(rules):
-    with pytest.raises(ValueError, match="leads|segments"):
+    with pytest.raises(ValueError, match=r"leads|segments"):
         Masking(*rules)

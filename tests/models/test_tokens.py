@@ -59,15 +59,13 @@ def test_normalization_against_numpy(method):
 
 @pytest.mark.parametrize("method", tokens.NORMALIZATIONS)
 def test_what_is_hidden_leaks_nothing(method):
-    presence = np.ones((4, 12), bool)
-    presence[:, 3] = False
-    segments = np.full(4, 20, np.int32)
+    presence = jnp.ones((4, 12), bool).at[:, 3].set(False)
+    segments = jnp.full(4, 20, jnp.int32)
     other = SIGNAL.copy()
     other[:, [0, 3, 7]] = 32000  # leads that are not asked for, or absent
     other[:, :, 2000:] = -32000  # time that was not recorded
     bags = [
-        tokens.normalize(tokens.all_tokens(jnp.asarray(x), jnp.asarray(presence), jnp.asarray(segments), (1, 3)), method)
-        for x in (SIGNAL, other)
+        tokens.normalize(tokens.all_tokens(jnp.asarray(x), presence, segments, (1, 3)), method) for x in (SIGNAL, other)
     ]
     np.testing.assert_array_equal(bags[0].values, bags[1].values)
 

@@ -53,8 +53,6 @@ def test_identical_reports_are_not_pushed_apart():
     shared[1] = shared[0]
     gradient = jax.grad(lambda e: losses.contrast(e, text, text_id))(jnp.asarray(shared))
     assert np.abs(gradient).max() < 1e-4
-    gradient = jax.grad(lambda e: losses.contrast(e, text, None))(jnp.asarray(shared))
-    assert np.abs(gradient).max() < 1e-4 or losses.contrast(shared, text, None) > losses.contrast(shared, text, text_id) - 1e-6
     assert losses.contrast(shared, text, text_id) < losses.contrast(ecg, text, text_id)
 
 

@@ -1,0 +1,178 @@
+"""The train command as users run it: in processes of its own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = [
+    f"--config.{field}"
+    for field in (
+        "model.width=32", "model.heads=2", "model.depth=2", "model.projection=16", "model.query_width=32",
+        "model.query_depth=1", "model.query_heads=2", "data.min_positives=5", "train.batch_size=8", "train.steps=40",
+        "train.log_every=10", "train.validate_every=20", "train.validation_batches=1", "checkpoint.every=10",
+        "evaluation.probe_records=40", "evaluation.min_positives=2",
+    )
+]  # fmt: skip
+
+
+def command(*arguments, module="train"):
+    return [sys.executable, "-m", f"kmerl_jax.{module}", *map(str, arguments)]
+
+
+def run(*arguments, module="train", **environment):
+    return subprocess.run(
+        command(*arguments, module=module),
+        cwd=REPOSITORY,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def train(store, workdir, *more):
+    return [f"--config=configs/vit_tiny.py:{more[0] if more else 'demo'}", f"--config.data.store={store}",
+            f"--workdir={workdir}", *SMALL, *more[1:]]  # fmt: skip
+
+
+def losses(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if "split" not in line}
+
+
+@pytest.fixture(scope="module")
+def finished(demo_store, tmp_path_factory):
+    """A run from the first step to the results, and what it printed."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    done = run(*train(demo_store, workdir))
+    assert done.returncode == 0, done.stderr
+    return workdir, done.stdout
+
+
+def test_the_main_job(finished):
+    workdir, printed = finished
+    results = json.loads((workdir / "results" / "zero_shot.json").read_text())
+    assert results["labels"] == "the simulator's truth"
+    assert list(results["lead_sets"]) == ["12", "II", "I", "chest"]
+    one = results["lead_sets"]["12"]
+    assert printed.splitlines()[-1] == f"zero-shot macro AUROC {one['macro_auroc']:.4f} (12 leads)"
+    for entry in one["per_class"].values():
+        assert set(entry) == {"auroc", "ci95", "positives"}
+        assert entry["ci95"][0] <= entry["auroc"] <= entry["ci95"][1]
+    assert set(results["unseen"]) & set(one["per_class"]) == set(results["unseen"]) != set()
+    assert "macro, random encoder + linear probe" in printed
+    assert sorted(losses(workdir)) == list(range(1, 41))
+    for name in ("config.json", "entities.json", "entities.npy", "results/zero_shot.png", "tensorboard", "checkpoints"):
+        assert (workdir / name).exists()
+    assert not list(workdir.glob("*.tmp"))
+
+
+def test_a_finished_run_prints_its_results_again(finished, demo_store):
+    workdir, printed = finished
+    before = (workdir / "metrics.jsonl").read_text()
+    again = run(*train(demo_store, workdir))
+    assert again.returncode == 0
+    table = printed[printed.index("AUROC on") :]
+    assert again.stdout.endswith(table)
+    assert (workdir / "metrics.jsonl").read_text() == before
+
+
+def test_killed_and_started_again(finished, demo_store, tmp_path):
+    workdir, printed = finished
+    process = subprocess.Popen(
+        command(*train(demo_store, tmp_path / "killed")),
+        cwd=REPOSITORY,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.DEVNULL,
+    )
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    for _ in range(600):
+        if metrics.exists() and len(metrics.read_text().splitlines()) >= 25:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    with open(metrics, "a") as file:
+        file.write('{"step": 26, "lo')  # a line that was being written
+    again = run(*train(demo_store, tmp_path / "killed"))
+    assert again.returncode == 0, again.stderr
+    assert "going on from the checkpoint of step" in again.stdout
+    assert losses(tmp_path / "killed") == losses(workdir)
+    assert (
+        again.stdout[again.stdout.index("AUROC on") :].splitlines()[:-2]
+        == printed[printed.index("AUROC on") :].splitlines()[:-2]
+    )
+    results = [json.loads((d / "results/zero_shot.json").read_text()) for d in (workdir, tmp_path / "killed")]
+    assert results[0] == results[1]
+
+
+def truncated(store, folder):
+    copy = shutil.copytree(store, folder / "truncated")
+    path = copy / "records-00000.array_record"
+    path.write_bytes(path.read_bytes()[:-5000])
+    return copy
+
+
+def versioned(store, folder):
+    copy = shutil.copytree(store, folder / "versioned")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 0}))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (lambda s, t, w: ["--config=configs/vit_tiny.py", "--config.train.stepz=3"], "stepz"),
+        (lambda s, t, w: ["--config=configs/vit_tiny.py", "--config.train.steps=many"], "many"),
+        (lambda s, t, w: ["--config=configs/vit_nano.py"], "vit_nano"),
+        (lambda s, t, w: ["--config=configs/vit_tiny.py:icu"], "unknown recipe 'icu'"),
+        (lambda s, t, w: ["--config=configs/vit_tiny.py", "--confg.seed=1"], "confg"),
+        (lambda s, t, w: ["--config=configs/vit_tiny.py", "surplus"], "surplus"),
+        (lambda s, t, w: [], "--config is missing"),
+        (lambda s, t, w: train(t / "nowhere", t / "run"), "no store at"),
+        (lambda s, t, w: train(versioned(s, t), t / "run"), "format version 0"),
+        (lambda s, t, w: train(truncated(s, t), t / "run"), "truncated"),
+        (lambda s, t, w: [*train(s, t / "run"), "--config.model.heads=5"], "model.heads=5 does not divide"),
+        (lambda s, t, w: [*train(s, t / "run"), "--config.data.normalization=robust"], "normalization 'robust'"),
+        (lambda s, t, w: [*train(s, t / "run"), "--config.text.encoder=gpt"], "text encoder 'gpt'"),
+        (lambda s, t, w: [*train(s, t / "run"), "--config.data.min_positives=9999"], "no entity"),
+        (lambda s, t, w: [*train(s, w), "--config.model.depth=3"], "model.depth was 2, is 3"),
+    ],
+)
+def test_mistakes_end_in_one_line(demo_store, tmp_path, finished, arguments, message):
+    done = run(*arguments(demo_store, tmp_path, finished[0]))
+    assert done.returncode not in (0, None)
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert message in done.stderr
+
+
+def test_a_batch_that_the_devices_do_not_divide(demo_store, tmp_path):
+    done = run(*train(demo_store, tmp_path), XLA_FLAGS="--xla_force_host_platform_device_count=3")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["error: train.batch_size=8 is not divisible by 3 devices; try 9"]
+
+
+@pytest.mark.parametrize("module", ["train", "prepare"])
+def test_help(module):
+    done = run("--help", module=module)
+    assert done.returncode == 0
+    assert f"python -m kmerl_jax.{module}" in done.stdout
+    assert "--debug" in done.stdout
+    assert not done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = run(*train(tmp_path / "nowhere", tmp_path / "run"), "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "no store at" in done.stderr

@@ -1,0 +1,163 @@
+"""The training loop in this process: one seed gives one run."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from kmerl_jax.cohorts.store import Store
+from kmerl_jax.text import encoder as text_encoders
+from kmerl_jax.training import loop, pairs, sharding, stream
+from kmerl_jax.training.checkpoints import Checkpoints
+from kmerl_jax.training.objective import build_objective
+
+
+@pytest.fixture
+def fit(small_config, tmp_path):
+    """Trains in a folder of that name, and returns the lines of metrics.jsonl and the final state."""
+    encoder = text_encoders.load("lexical")
+    knowledge, train, val = pairs.load(Store(small_config.data.store), encoder, small_config)
+    queries = encoder.embed(knowledge.entities)
+
+    def run(name, devices=1, objective=None, **changes):
+        config = small_config.copy_and_resolve_references()
+        config.update_from_flattened_dict(changes)
+        objective = objective or build_objective(config, queries)
+        mesh = sharding.make_mesh(config.mesh.fsdp, jax.devices()[:devices])
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        state = loop.fit(objective, train, val, config, config.train.steps, folder, mesh)
+        return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()], state
+
+    return run
+
+
+def losses(lines, split=None):
+    return {line["step"]: line["loss"] for line in lines if line.get("split") == split}
+
+
+def test_the_loss_falls_and_everything_is_written(fit, tmp_path):
+    lines, state = fit("a", **{"train.steps": 60, "train.validate_every": 30, "optimizer.warmup_steps": 5})
+    train, val = losses(lines), losses(lines, "val")
+    assert list(train) == list(range(1, 61))
+    assert list(val) == [30, 60]
+    assert np.mean([train[n] for n in range(51, 61)]) < 0.9 * train[1]
+    fields = {"loss_contrast", "loss_entities", "retrieval", "learning_rate", "gradient_norm", "ecg_per_s"}
+    assert fields | {"input_wait_s"} <= set(lines[0])
+    np.testing.assert_allclose([lines[0]["learning_rate"], lines[5]["learning_rate"]], [0, 5e-4], atol=1e-9)
+    assert int(state["step"]) == 60
+    assert list((tmp_path / "a" / "tensorboard").glob("events.*"))
+
+
+def test_one_seed_is_one_run_and_another_is_another(fit):
+    first, again, other = fit("a")[0], fit("b")[0], fit("c", seed=1)[0]
+    assert losses(first) == losses(again)
+    assert losses(first) != losses(other)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_run_goes_on_to_the_bit(fit, monkeypatch):
+    whole, final = fit("whole")
+    real = loop._Loop._train
+
+    def stop_at_five(self, step, batches):
+        if step == 5:
+            raise Interrupted
+        real(self, step, batches)
+
+    monkeypatch.setattr(loop._Loop, "_train", stop_at_five)
+    with pytest.raises(Interrupted):
+        fit("killed")
+    monkeypatch.setattr(loop._Loop, "_train", real)
+    lines, resumed = fit("killed")
+    assert losses(lines) == losses(whole)
+    assert losses(lines, "val") == losses(whole, "val")
+    assert [line["step"] for line in lines if "split" not in line] == [1, 2, 3, 4, 5, 6]
+    jax.tree.map(np.testing.assert_array_equal, resumed, final)
+
+
+def test_devices_and_workers_change_only_the_rounding(fit, monkeypatch):
+    seen = {}
+    real = stream.Stream.__iter__
+
+    def watched(self):
+        for batch in real(self):
+            seen.setdefault(name, []).append((batch["index"].tolist(), batch["entry"].tolist()))
+            yield batch
+
+    monkeypatch.setattr(stream.Stream, "__iter__", watched)
+    runs = {}
+    for name, options in {
+        "one": {},
+        "eight": {"devices": 8},
+        "fsdp": {"devices": 8, "mesh.fsdp": 4},
+        "workers": {"data.workers": 2},
+    }.items():
+        runs[name] = losses(fit(name, **options)[0])
+    for name in ("eight", "fsdp", "workers"):
+        assert seen[name] == seen["one"]
+        np.testing.assert_allclose(list(runs[name].values()), list(runs["one"].values()), rtol=2e-5)
+    assert runs["workers"] == runs["one"]
+
+
+def test_a_run_resumes_on_another_number_of_devices(fit):
+    whole = losses(fit("whole")[0])
+    fit("moved", **{"train.steps": 4})
+    # A shorter run has another schedule, so only the stream and the state's layout are compared here.
+    lines, state = fit("moved", devices=8)
+    assert list(losses(lines)) == list(whole)
+    assert int(state["step"]) == 6
+
+
+def test_any_number_of_present_leads_shares_one_compiled_step(fit, small_config, monkeypatch):
+    """Records with 1 to 12 leads and 1 to 50 segments, in one stream, compile once."""
+    real = stream._Signals.__getitem__
+
+    def partial(self, row):
+        record = real(self, row)
+        rng = np.random.default_rng(row)
+        presence = np.zeros(12, bool)
+        presence[rng.choice(12, rng.integers(1, 13), replace=False)] = True
+        return record | {"presence": presence, "segments": np.int32(rng.integers(1, 51))}
+
+    monkeypatch.setattr(stream._Signals, "__getitem__", partial)
+    made = []
+    real_make = loop.make_step
+    monkeypatch.setattr(loop, "make_step", lambda *args: made.append(real_make(*args)) or made[-1])
+    lines, _ = fit("partial")
+    assert all(np.isfinite(list(losses(lines).values())))
+    assert made[0]._cache_size() == 1
+
+
+class Bad:
+    """An objective whose loss is NaN from a given update on."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def init(self, key, batch):
+        return {"w": jax.numpy.zeros(()), "n": jax.numpy.zeros(())}
+
+    def loss(self, params, batch, key):
+        # "n" is moved by the optimiser at every step, so it counts the updates that were applied.
+        bad = jax.numpy.where(batch["index"][0] >= 8 * (self.at - 1), jax.numpy.nan, 1.0)
+        loss = (params["w"] - 1) ** 2 * bad
+        return loss, {"loss_contrast": loss, "loss_entities": loss, "retrieval": loss}
+
+
+def test_a_non_finite_update_stops_the_run_and_nothing_is_saved_past_it(fit, tmp_path):
+    with pytest.raises(ValueError, match=r"step 4: the loss \(nan\).* records .*nonfinite-step-4.json"):
+        fit("bad", objective=Bad(4))
+    said = json.loads((tmp_path / "bad" / "nonfinite-step-4.json").read_text())
+    assert said["step"] == 4
+    assert said["index"] == list(range(24, 32))
+    assert len(said["entries"]) == 8
+    checkpoints = Checkpoints(tmp_path / "bad" / "checkpoints")
+    assert checkpoints.latest == 2
+    checkpoints.close()
+    lines = [json.loads(line) for line in (tmp_path / "bad" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "split" not in line] == [1, 2, 3]
