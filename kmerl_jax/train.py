@@ -23,7 +23,7 @@ from kmerl_jax.evaluation import inference, linear_probe, report, zero_shot
 from kmerl_jax.signals.leads import parse_leads
 from kmerl_jax.text import encoder as text_encoders
 from kmerl_jax.training import loop, pairs, sharding
-from kmerl_jax.training.objective import build_model, build_objective
+from kmerl_jax.training.objective import build_objective, check
 from kmerl_jax.training.run import Run
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :RECIPE.")
@@ -39,13 +39,14 @@ def main() -> None:
         raise ValueError("--config is missing, for example --config=configs/vit_tiny.py")
     mesh = sharding.make_mesh(config.mesh.fsdp)
     sharding.check_batch_size(config.train.batch_size, mesh)
-    build_model(config)  # a width or a lead set that cannot be is said before any work is done
+    # What cannot be is said before any work is done.
+    check(config)
     for leads in config.evaluation.lead_sets:
         parse_leads(leads)
+    encoder = text_encoders.load(config.text.encoder)
     store = open_store(Path(config.data.store), config.recipe)
     run = Run(Path(_WORKDIR.value or f"runs/{config.name}-{config.recipe}"), config)
 
-    encoder = text_encoders.load(config.text.encoder)
     knowledge, train, val = pairs.load(store, encoder, config)
     queries = encoder.embed(knowledge.entities)
     run.keep_entities(knowledge, store.manifest["plan"], queries)

@@ -72,7 +72,7 @@ def table(results: dict) -> str:
         for spot in results["blind_spots"]:
             verdict = "below" if spot["below"] else "NOT below"
             lines.append(
-                f"  {spot['class']:{width}} from {_leads(spot['leads']):12} {_cell(spot['blind'])}  {verdict}  "
+                f"  {_spot(spot):{width + 22}} from {_leads(spot['leads']):12} {_cell(spot['blind'])}  {verdict}  "
                 f"{_cell(spot['12 leads'])}"
             )
     return "\n".join(lines)
@@ -82,6 +82,10 @@ def last_line(results: dict) -> str:
     """The line that a training run ends with."""
     name, one = next(iter(results["lead_sets"].items()))
     return f"zero-shot macro AUROC {one['macro_auroc']:.4f} ({_leads(name)})"
+
+
+def _spot(spot: dict) -> str:
+    return spot["class"] + (f" against {spot['against']}" if spot["against"] else "")
 
 
 def _leads(name: str) -> str:

@@ -8,16 +8,16 @@ import numpy as np
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.evaluation import metrics
 
-# What a set of leads cannot see, and the 12 leads can. Infarct walls: Thygesen et al., Fourth universal definition of
-# myocardial infarction (2018), table 2 (anterior: V1-V4; inferior: II, III, aVF). The frontal axis is defined by limb
-# leads alone: Surawicz et al., AHA/ACCF/HRS recommendations (2009), part III.
+# What a set of leads cannot see and 12 leads can: (class, against, leads). Against None, all other records are the
+# negatives; against another class, the records of that class are. Infarct walls: Thygesen et al., Fourth universal
+# definition of myocardial infarction (2018); the frontal axis is defined by limb leads alone: Surawicz et al.,
+# AHA/ACCF/HRS recommendations, part III (2009).
 BLIND_SPOTS = (
-    ("anterior myocardial infarction", "II"),
-    ("anterior myocardial infarction", "I"),
-    ("inferior myocardial infarction", "I"),
-    ("inferior myocardial infarction", "chest"),
-    ("left axis deviation", "chest"),
-    ("right axis deviation", "chest"),
+    ("anterior myocardial infarction", None, "II"),
+    ("anterior myocardial infarction", None, "I"),
+    ("inferior myocardial infarction", None, "I"),
+    ("inferior myocardial infarction", None, "chest"),
+    ("right axis deviation", "left axis deviation", "chest"),
 )
 _BLIND_SPOT_POSITIVES = 20
 
@@ -124,8 +124,9 @@ def score(
         "unseen": [name for name in task.names if name in task.unseen],
         "lead_sets": {},
     }
+    answers = {}
     for leads in lead_sets:
-        scores, seen = ask(leads)
+        scores, seen = answers[leads] = ask(leads)
         model, draws = _per_class(task, scores, seen, weights)
         random, _ = _per_class(task, probe(leads), seen, weights)
         known = [name for name in task.names if name not in task.unseen and np.isfinite(model[name]["auroc"])]
@@ -140,7 +141,7 @@ def score(
             "per_class": model,
             "random_probe_per_class": random,
         }
-    results["blind_spots"] = _blind_spots(results["lead_sets"])
+    results["blind_spots"] = _blind_spots(task, answers, weights)
     return results
 
 
@@ -152,25 +153,40 @@ def _mean(values) -> float | None:
 def _per_class(task: Task, scores: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> tuple[dict, dict]:
     table, draws = {}, {}
     for n, name in enumerate(task.names):
-        use = seen & (task.labels[:, n] >= 0) & np.isfinite(scores[:, n])
-        labels = task.labels[use, n] == 1
-        draws[name] = metrics.auroc_draws(scores[use, n], labels, weights[:, use])
-        table[name] = {
-            "auroc": metrics.auroc(scores[use, n], labels),
-            "ci95": metrics.interval(draws[name]),
-            "positives": int(labels.sum()),
-        }
+        use = seen & (task.labels[:, n] >= 0)
+        table[name], draws[name] = _one_class(scores[use, n], task.labels[use, n] == 1, weights[:, use])
     return table, draws
 
 
-def _blind_spots(lead_sets: dict) -> list[dict]:
-    """For each named pair that could be scored: is the interval of the blind leads below that of all 12?"""
+def _one_class(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[dict, np.ndarray]:
+    if not np.isfinite(scores).all():  # a probe of a class that its training records did not have
+        scores = np.zeros_like(scores)
+        labels = np.zeros_like(labels)
+    draws = metrics.auroc_draws(scores, labels, weights)
+    entry = {
+        "auroc": metrics.auroc(scores, labels),
+        "ci95": metrics.interval(draws),
+        "positives": int(labels.sum()),
+    }
+    return entry, draws
+
+
+def _blind_spots(task: Task, answers: dict, weights: np.ndarray) -> list[dict]:
+    """For each named pair that can be scored: is the interval of the blind leads below that of all 12?"""
     rows = []
-    for name, leads in BLIND_SPOTS:
-        if leads not in lead_sets or "12" not in lead_sets or name not in lead_sets["12"]["per_class"]:
+    for name, against, leads in BLIND_SPOTS:
+        if not {leads, "12"} <= set(answers) or not {name, against or name} <= set(task.names):
             continue
-        blind, whole = lead_sets[leads]["per_class"][name], lead_sets["12"]["per_class"][name]
-        if whole["positives"] >= _BLIND_SPOT_POSITIVES:
-            below = blind["ci95"][1] < whole["ci95"][0]
-            rows.append({"class": name, "leads": leads, "blind": blind, "12 leads": whole, "below": below})
+        n = task.names.index(name)
+        positive = task.labels[:, n] == 1
+        use = answers[leads][1] & answers["12"][1] & (task.labels[:, n] >= 0)
+        if against:
+            use &= positive != (task.labels[:, task.names.index(against)] == 1)
+        if min(positive[use].sum(), (~positive[use]).sum()) < _BLIND_SPOT_POSITIVES:
+            continue
+        blind, whole = (_one_class(answers[one][0][use, n], positive[use], weights[:, use])[0] for one in (leads, "12"))
+        below = blind["ci95"][1] < whole["ci95"][0]
+        rows.append(
+            {"class": name, "against": against, "leads": leads, "blind": blind, "12 leads": whole, "below": below}
+        )
     return rows

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kmerl_jax.knowledge.entities import POSSIBLE
 from kmerl_jax.models import masking, tokens
 from kmerl_jax.models.encoder import Encoder
 from kmerl_jax.models.kmerl import KMerl
@@ -119,6 +120,23 @@ def _dtype(name: str):
     return jnp.dtype(name)
 
 
+def check(config) -> None:
+    """Raises ValueError for a field of the model, the masking, the tokens or the losses that cannot be."""
+    build_model(config)
+    _masking(config)
+    for name, value, known in (
+        ("data.normalization", config.data.normalization, tokens.NORMALIZATIONS),
+        ("loss.direction", config.loss.direction, losses.DIRECTIONS),
+        ("data.possible", config.data.possible, tuple(POSSIBLE)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}={value!r} is not one of {', '.join(known)}")
+
+
+def _masking(config) -> masking.Masking:
+    return masking.Masking(config.masking.min_leads, config.masking.max_leads, config.masking.masked_segments)
+
+
 def build_objective(config, queries: np.ndarray) -> KMerlObjective:
     """K-MERL's objective as the config describes it.
 
@@ -129,7 +147,7 @@ def build_objective(config, queries: np.ndarray) -> KMerlObjective:
     return KMerlObjective(
         build_model(config),
         queries,
-        masking.Masking(config.masking.min_leads, config.masking.max_leads, config.masking.masked_segments),
+        _masking(config),
         config.data.normalization,
         config.loss.contrast,
         config.loss.entities,

@@ -37,6 +37,8 @@ class Run:
     def __init__(self, path: Path, config: ConfigDict):
         """Makes the directory, or goes on with the one that is there.
 
+        Until its first checkpoint a run has nothing to lose: it takes whatever config it is given.
+
         Raises:
             ValueError: it was begun with a config that differs in more than length, logging and hardware.
         """
@@ -44,7 +46,7 @@ class Run:
         self.path.mkdir(parents=True, exist_ok=True)
         wanted = json.loads(json.dumps(config.to_dict()))
         file = self.path / "config.json"
-        if file.exists():
+        if self.begun:
             differing = _differences(_read(file), wanted)
             if differing:
                 raise ValueError(
@@ -52,6 +54,11 @@ class Run:
                     "on with it, or another --workdir to begin anew"
                 )
         self._write("config.json", wanted)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any(path.name.isdecimal() for path in self.checkpoints.glob("*"))
 
     @property
     def checkpoints(self) -> Path:
@@ -81,7 +88,7 @@ class Run:
             "superclasses": {name: list(members) for name, members in knowledge.superclasses.items()},
             "positives": knowledge.counts,
         }
-        if file.exists():
+        if self.begun:
             before = _read(file)
             for what in ("store_plan", "entities"):
                 if before.get(what) != content[what]:

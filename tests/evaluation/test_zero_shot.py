@@ -142,7 +142,7 @@ def test_too_few_positives_is_a_clear_error(store):
         task(store, least=1000)
 
 
-def synthetic_results():
+def synthetic_results(blind=True):
     """A task of 4 classes where 12 leads see all, II sees nothing of an infarct, and the probe is weaker."""
     count, names = 300, ("anterior myocardial infarction", "sinus rhythm", "never heard of", "half known")
     labels = (RNG.random((count, 4)) < 0.3).astype(np.int8)
@@ -151,8 +151,8 @@ def synthetic_results():
         "truth", "test", np.arange(count), names, labels, np.arange(5), labels[:5], ("never heard of",)
     )
     clear, noise = labels + RNG.normal(0, 0.4, labels.shape), RNG.normal(size=labels.shape)
-    scores = {"12": clear, "II": np.where(np.arange(4) == 0, noise, clear)}
-    seen = {"12": np.ones(count, bool), "II": np.arange(count) >= 10}
+    scores = {"12": clear, "II": np.where((np.arange(4) == 0) & blind, noise, clear)}
+    seen = {"12": np.ones(count, bool), "II": np.arange(count) >= (10 if blind else 0)}
     results = zero_shot.score(
         one, np.arange(count) // 2, lambda leads: (scores[leads], seen[leads]), lambda leads: noise, ("12", "II")
     )
@@ -181,8 +181,30 @@ def test_a_blind_spot_is_found_and_one_that_is_none_is_not():
     results, _ = synthetic_results()
     (spot,) = results["blind_spots"]
     assert (spot["class"], spot["leads"], spot["below"]) == ("anterior myocardial infarction", "II", True)
-    results["lead_sets"]["II"] = results["lead_sets"]["12"]
-    assert [spot["below"] for spot in zero_shot._blind_spots(results["lead_sets"])] == [False]
+    (spot,) = synthetic_results(blind=False)[0]["blind_spots"]
+    assert not spot["below"]
+
+
+def test_one_axis_against_the_other():
+    """The chest leads find that there is a deviation, and not to which side."""
+    count = 400
+    left = np.arange(count) < 60
+    right = (np.arange(count) >= 60) & (np.arange(count) < 130)
+    names = ("left axis deviation", "right axis deviation")
+    labels = np.stack([left, right], 1).astype(np.int8)
+    rows = np.arange(count)
+    one = zero_shot.Task("truth", "test", rows, names, labels, rows[:5], labels[:5], ())
+    either = np.repeat((left | right)[:, None], 2, 1) + RNG.normal(0, 0.1, (count, 2))
+    scores = {"12": labels + RNG.normal(0, 0.1, labels.shape), "chest": either}
+    everyone = np.ones(count, bool)
+    results = zero_shot.score(one, rows, lambda leads: (scores[leads], everyone), lambda leads: either, ("12", "chest"))
+    assert results["lead_sets"]["chest"]["per_class"]["right axis deviation"]["auroc"] > 0.85
+    (spot,) = results["blind_spots"]
+    assert (spot["class"], spot["against"], spot["leads"]) == (names[1], names[0], "chest")
+    assert spot["blind"]["positives"] == 70
+    assert 0.4 < spot["blind"]["auroc"] < 0.6
+    assert spot["12 leads"]["auroc"] == 1
+    assert spot["below"]
 
 
 def test_results_are_written_whole_and_readable(tmp_path):

@@ -68,8 +68,3 @@ def test_what_is_hidden_leaks_nothing(method):
         tokens.normalize(tokens.all_tokens(jnp.asarray(x), presence, segments, (1, 3)), method) for x in (SIGNAL, other)
     ]
     np.testing.assert_array_equal(bags[0].values, bags[1].values)
-
-
-def test_unknown_normalization():
-    with pytest.raises(ValueError, match="mv, zscore, minmax"):
-        tokens.normalize(None, "z")

@@ -56,11 +56,6 @@ def test_identical_reports_are_not_pushed_apart():
     assert losses.contrast(shared, text, text_id) < losses.contrast(ecg, text, text_id)
 
 
-def test_unknown_direction():
-    with pytest.raises(ValueError, match="symmetric or e2t"):
-        losses.contrast(np.eye(2), np.eye(2), None, direction="t2e")
-
-
 def test_entity_loss_against_numpy():
     logits = RNG.normal(0, 3, (7, 5)).astype(np.float32)
     labels = RNG.integers(-1, 2, (7, 5)).astype(np.int8)

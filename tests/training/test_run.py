@@ -1,0 +1,84 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from kmerl_jax.config import base
+from kmerl_jax.knowledge.entities import Knowledge
+from kmerl_jax.training.run import Run
+
+KNOWLEDGE = Knowledge(("a", "b"), {"b": ("a",)}, {"a": 3, "b": 4}, np.zeros((5, 2), np.int8))
+EMBEDDINGS = np.eye(2, dtype=np.float32)
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A run directory with a checkpoint."""
+    run = Run(tmp_path / "run", base("x", "demo"))
+    run.keep_entities(KNOWLEDGE, "plan", EMBEDDINGS)
+    (run.checkpoints / "10").mkdir(parents=True)
+    return run
+
+
+def changed(**fields):
+    config = base("x", "demo")
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def test_a_run_directory_says_what_it_is(begun):
+    assert json.loads((begun.path / "config.json").read_text())["model"]["width"] == 192
+    entities = json.loads((begun.path / "entities.json").read_text())
+    assert entities["entities"] == ["a", "b"]
+    assert entities["superclasses"] == {"b": ["a"]}
+    np.testing.assert_array_equal(np.load(begun.path / "entities.npy"), EMBEDDINGS)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"train.steps": 9},
+        {"train.log_every": 3},
+        {"data.workers": 2, "mesh.fsdp": 2},
+        {"checkpoint.every": 7},
+        {"data.store": "elsewhere"},
+    ],
+)
+def test_length_logging_and_hardware_may_change(begun, fields):
+    Run(begun.path, changed(**fields))
+
+
+def test_anything_else_is_refused_by_name(begun):
+    with pytest.raises(ValueError, match=r"model\.depth was 12, is 2; seed was 0, is 1"):
+        Run(begun.path, changed(**{"model.depth": 2, "seed": 1}))
+    assert json.loads((begun.path / "config.json").read_text())["seed"] == 0
+
+
+def test_before_the_first_checkpoint_nothing_is_refused(tmp_path):
+    Run(tmp_path, base("x", "demo")).keep_entities(KNOWLEDGE, "plan", EMBEDDINGS)
+    run = Run(tmp_path, changed(seed=1))
+    run.keep_entities(KNOWLEDGE, "other plan", EMBEDDINGS)
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 1
+
+
+def test_other_entities_or_another_store_are_refused(begun):
+    with pytest.raises(ValueError, match="with other entities"):
+        begun.keep_entities(dataclasses.replace(KNOWLEDGE, entities=("a", "c")), "plan", EMBEDDINGS)
+    with pytest.raises(ValueError, match="a store of other content"):
+        begun.keep_entities(KNOWLEDGE, "other plan", EMBEDDINGS)
+    begun.keep_entities(KNOWLEDGE, "plan", EMBEDDINGS)
+
+
+def test_results_count_for_their_step_only(begun):
+    assert begun.results_of(10) is None
+    begun.results.mkdir()
+    (begun.results / "zero_shot.json").write_text('{"step": 10}')
+    assert begun.results_of(10) == {"step": 10}
+    assert begun.results_of(20) is None
+
+
+def test_a_damaged_config_is_a_clear_error(begun):
+    (begun.path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        Run(begun.path, base("x", "demo"))
