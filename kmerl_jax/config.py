@@ -88,26 +88,31 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.evaluation = ConfigDict()
     c.evaluation.lead_sets = ("12", "II", "I", "chest")  # which leads the model sees, each scored apart
     c.evaluation.min_positives = 5  # classes with fewer on the scored records are left out
-    c.evaluation.batch_size = 32  # ECGs at a time; rounded up to the number of devices
+    c.evaluation.batch_size = 4  # ECGs at a time, rounded up to the number of devices; on a CPU few are faster
     c.evaluation.probe_records = 1000  # training records of the random-init probe, at most
 
     if recipe == "demo":
         c.train.batch_size = 32
-        c.train.steps = 440
-        c.train.validate_every = 110
-        c.train.validation_batches = 4
+        c.train.steps = 880
+        c.train.validate_every = 220
+        c.train.validation_batches = 8
         c.checkpoint.every = 110
-        c.optimizer.learning_rate = 5e-4  # 440 steps of 32 are few
-        c.optimizer.warmup_steps = 40
+        c.optimizer.learning_rate = 5e-4  # 880 steps of 32 are few
+        c.optimizer.warmup_steps = 60
+        c.optimizer.b2 = 0.99
+        c.loss.entities = 20.0  # a mean over many rare entities is small beside the contrast
     if recipe == "ptb_xl":
-        c.train.batch_size = 64
-        c.train.steps = 400
-        c.train.validate_every = 100
+        c.train.batch_size = 32
+        c.train.steps = 600
+        c.train.validate_every = 150
         c.train.validation_batches = 4
-        c.checkpoint.every = 100
+        c.checkpoint.every = 150
         c.optimizer.learning_rate = 5e-4
-        c.optimizer.warmup_steps = 40
+        c.optimizer.warmup_steps = 60
+        c.optimizer.b2 = 0.99
+        c.loss.entities = 20.0
     if recipe == "mimic":
         c.data.store = "data/mimic_iv_ecg"
         c.data.min_positives = 100
+        c.evaluation.batch_size = 256
     return c

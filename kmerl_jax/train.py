@@ -52,10 +52,10 @@ def main() -> None:
     run.keep_entities(knowledge, store.manifest["plan"], queries)
     steps = config.train.steps or -(-config.train.epochs * len(train.rows) // config.train.batch_size)
 
-    objective = build_objective(config, queries)
-    state = loop.fit(objective, train, val, config, steps, run.path, mesh)
     results = run.results_of(steps)
     if results is None:
+        objective = build_objective(config, queries, mesh.size)
+        state = loop.fit(objective, train, val, config, steps, run.path, mesh)
         results = evaluate(config, store, knowledge, encoder, objective, state["params"], mesh) | {"step": steps}
         report.save(results, run.results)
     log.info(report.table(results))

@@ -136,12 +136,10 @@ def picture(results: dict) -> plt.Figure:
     axes.set_xlabel("AUROC, 95 % interval over patients (in brackets: positive records)", fontsize=9)
     axes.set_title(title(results).replace("; labels", "\nlabels"), fontsize=9, loc="left")
     axes.grid(axis="y", color="0.93", lw=0.6)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.06 - 1.2 / len(names)), fontsize=8, ncol=2, frameon=False)
+    figure.legend(loc="outside lower center", fontsize=8, ncol=2, frameon=False)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
     if results["unseen"]:
-        figure.supxlabel(
-            "* kept out of every training report and query; not in the macros", fontsize=8, x=0.02, ha="left"
-        )
+        axes.set_xlabel(axes.get_xlabel() + "\n* kept out of every training report and query; not in the macros")
     return figure

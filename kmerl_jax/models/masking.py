@@ -40,6 +40,35 @@ class Masking:
         """T, the token budget."""
         return self.max_leads * (SEGMENTS - self.masked_segments)
 
+    def groups(self, records: int) -> list[tuple[int, int, int]]:
+        """Slices of consecutive records, sorted by visible leads (most first), that need no place for hidden leads.
+
+        Counts are dealt, so whatever the first record's place in the stream, the n-th of the sorted records never
+        shows more leads than its slice says.
+
+        Args:
+            records: how many consecutive records.
+
+        Returns:
+            (start, stop, leads) of each slice.
+        """
+        kinds = self.max_leads - self.min_leads + 1
+
+        def most(leads: int) -> int:
+            """The most of the records that can be dealt so many leads or more."""
+            share = self.max_leads - leads + 1
+            firsts = [min(kinds - offset, records) for offset in range(kinds)]
+            rests = [records - first for first in firsts]
+            return max(
+                min(first, share) + rest // kinds * share + min(rest % kinds, share)
+                for first, rest in zip(firsts, rests, strict=True)
+            )
+
+        leads = range(self.max_leads, self.min_leads - 1, -1)
+        stops = [most(n) for n in leads]
+        slices = zip([0, *stops[:-1]], stops, leads, strict=True)
+        return [(start, stop, n) for start, stop, n in slices if stop > start]
+
 
 def visible_counts(key: jax.Array, index: jax.Array, masking: Masking) -> jax.Array:
     """How many leads each record may show, dealt so that every group of consecutive records gets each count once.

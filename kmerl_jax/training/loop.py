@@ -19,7 +19,9 @@ from kmerl_jax.training.writers import Metrics
 log = logging.getLogger(__name__)
 
 
-def fit(objective: Objective, train: Examples, val: Examples | None, config, steps: int, folder: Path, mesh: Mesh):
+def fit(
+    objective: Objective, train: Examples, val: Examples | None, config, steps: int, folder: Path, mesh: Mesh
+) -> State:
     """Trains to the last step, going on from the latest checkpoint.
 
     Args:
@@ -37,13 +39,12 @@ def fit(objective: Objective, train: Examples, val: Examples | None, config, ste
     Raises:
         ValueError: the loss or its gradient became infinite or NaN; or the input or a checkpoint is unusable.
     """
-    init_key, mask_key, val_key = (jax.random.fold_in(jax.random.key(config.seed), n) for n in range(3))
-    del init_key  # parameters are drawn from the seed itself
+    init_key, mask_key, val_key = jax.random.split(jax.random.key(config.seed), 3)
     tx = optimizer(config.optimizer, steps)
     checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep)
     try:
         first = next(iter(_stream(train, config)))
-        state = init_state(objective, tx, sharding.to_device(first, mesh), config.seed, mesh)
+        state = init_state(objective, tx, sharding.to_device(first, mesh), init_key, mesh)
         parameters = sum(x.size for x in jax.tree.leaves(state["params"]))
         log.info(f"{parameters:,} parameters on {mesh.size} device(s) ({jax.devices()[0].device_kind})")
         start, next_index = 0, 0

@@ -32,7 +32,9 @@ def optimizer(config, steps: int) -> optax.GradientTransformation:
     )
 
 
-def init_state(objective: Objective, tx: optax.GradientTransformation, batch: Batch, seed: int, mesh: Mesh) -> State:
+def init_state(
+    objective: Objective, tx: optax.GradientTransformation, batch: Batch, key: jax.Array, mesh: Mesh
+) -> State:
     """A state at step 0, made on the devices where it will live.
 
     Returns:
@@ -41,7 +43,7 @@ def init_state(objective: Objective, tx: optax.GradientTransformation, batch: Ba
     """
 
     def init(batch: Batch) -> State:
-        params = objective.init(jax.random.key(seed), batch)
+        params = objective.init(key, batch)
         return {
             "params": params,
             "optimizer": tx.init(params),

@@ -21,7 +21,7 @@ class Parabola:
 def run(batches, tx):
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
     batches = [sharding.to_device({"x": np.asarray(x, np.float32)}, mesh) for x in batches]
-    state = init_state(Parabola(), tx, batches[0], 0, mesh)
+    state = init_state(Parabola(), tx, batches[0], jax.random.key(0), mesh)
     step = make_step(Parabola(), tx, jax.random.key(0), state, mesh)
     metrics = []
     for batch in batches:
