@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def run(main: Callable[[], None], usage: str) -> None:
         if rest:
             raise flags.Error(f"unexpected argument {rest[0]!r}")
     except Exception as error:  # configs are Python: a bad one can raise anything
-        _fail(error, 2, debug)
+        _fail(error, 2, debug, _config_error(error))
     try:
         main()
     except KeyboardInterrupt:
@@ -44,10 +45,10 @@ def run(main: Callable[[], None], usage: str) -> None:
     sys.exit(0)
 
 
-def _fail(error: Exception, status: int, debug: bool) -> None:
+def _fail(error: Exception, status: int, debug: bool, message: str | None = None) -> None:
     if debug:
         raise error
-    print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+    print(f"error: {message or one_line(error)}", file=sys.stderr, flush=True)
     # Not sys.exit: prefetching threads and a half-made checkpoint must not hold a failed command open.
     sys.stdout.flush()
     os._exit(status)
@@ -62,6 +63,19 @@ def one_line(error: Exception) -> str:
     if not isinstance(error, expected) or not text:
         text = f"{type(error).__name__}: {text} (--debug shows where)"
     return text if len(text) <= 500 else text[:500] + " ..."
+
+
+def _config_error(error: Exception) -> str | None:
+    """What is wrong with a config, out of the pages in which ml_collections says it; None if nothing is."""
+    text = str(error)
+    if "Traceback (most recent call last)" in text:
+        return text.strip().splitlines()[-1].partition(": ")[2]
+    if missing := re.search(r"Failed loading config file.*No such file or directory: '(.+?)'", text, re.DOTALL):
+        return f"no config file {missing[1]}"
+    if isinstance(error, AttributeError | KeyError) and (field := re.search(r"'(\w+)", text)):
+        hint = re.search(r'Did you mean "(.+?)"', text)
+        return f"the config has no field {field[1]!r}" + (f"; did you mean {hint[1]!r}?" if hint else "")
+    return None
 
 
 def _help(usage: str) -> str:
