@@ -57,6 +57,8 @@ def _fail(error: Exception, status: int, debug: bool, message: str | None = None
 def one_line(error: Exception) -> str:
     """What an error says, in one line. Errors that are not about the user's input say of which kind they are."""
     text = " ".join(str(error).split())
+    if missing := re.search(r"Failed loading config file.*No such file or directory: '(.+?)'", text):
+        return f"no config file {missing[1]}"
     if isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {error.strerror}"
     expected = (ValueError, OSError, flags.Error)
@@ -70,8 +72,6 @@ def _config_error(error: Exception) -> str | None:
     text = str(error)
     if "Traceback (most recent call last)" in text:
         return text.strip().splitlines()[-1].partition(": ")[2]
-    if missing := re.search(r"Failed loading config file.*No such file or directory: '(.+?)'", text, re.DOTALL):
-        return f"no config file {missing[1]}"
     if isinstance(error, AttributeError | KeyError) and (field := re.search(r"'(\w+)", text)):
         hint = re.search(r'Did you mean "(.+?)"', text)
         return f"the config has no field {field[1]!r}" + (f"; did you mean {hint[1]!r}?" if hint else "")

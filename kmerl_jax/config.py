@@ -93,11 +93,11 @@ def base(name: str, recipe: str) -> ConfigDict:
 
     if recipe == "demo":
         c.train.batch_size = 32
-        c.train.steps = 880
-        c.train.validate_every = 220
+        c.train.steps = 800
+        c.train.validate_every = 200
         c.train.validation_batches = 8
-        c.checkpoint.every = 110
-        c.optimizer.learning_rate = 5e-4  # 880 steps of 32 are few
+        c.checkpoint.every = 100
+        c.optimizer.learning_rate = 5e-4  # 800 steps of 32 are few
         c.optimizer.warmup_steps = 60
         c.optimizer.b2 = 0.99
         c.loss.entities = 20.0  # a mean over many rare entities is small beside the contrast

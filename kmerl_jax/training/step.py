@@ -74,7 +74,7 @@ def make_step(
 
     def step(state: State, batch: Batch) -> tuple[State, dict]:
         (loss, metrics), gradient = jax.value_and_grad(objective.loss, has_aux=True)(state["params"], batch, mask_key)
-        norm = optax.global_norm(gradient)
+        norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, optimizer_state = tx.update(gradient, state["optimizer"], state["params"])
         updated = {
