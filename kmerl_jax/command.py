@@ -84,8 +84,7 @@ def _help(usage: str) -> str:
     for module in (sys.argv[0], __name__):
         for flag in own.get(module, []):
             default = "" if flag.default in (None, False) else f" Default {flag.default}."
-            boolean = flag.boolean
-            lines.append(f"  --{'[no]' if boolean else ''}{flag.name}: {' '.join((flag.help or '').split())}{default}")
+            lines.append(f"  --{flag.name}: {' '.join((flag.help or '').split())}{default}")
     return "\n".join([*lines, "  --help: Show this and exit."])
 
 
