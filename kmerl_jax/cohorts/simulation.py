@@ -84,7 +84,7 @@ def _remove_abandoned(folder: pathlib.Path) -> None:
         except ProcessLookupError:
             shutil.rmtree(partial, ignore_errors=True)
         except PermissionError:
-            pass  # somebody else's, and at work
+            continue  # somebody else's, and at work
 
 
 def _is_there(folder: pathlib.Path, recipe: str) -> bool:

@@ -22,8 +22,8 @@ def _sinusoids(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     return _EMBEDDING_SCALE * jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=1)
 
 
-# The size of a quiet token's projection. From the usual 0.02, a short run hardly tells leads apart, and the norms of
-# the layers leave no trace of voltage, since they see nothing to compare it with; much more drowns what is small.
+# The size of a quiet token's projection. The norms of the layers leave of a voltage only its ratio to the embeddings:
+# with much less there is nothing to compare it with, with much more what is small (fibrillation) drowns.
 _EMBEDDING_SCALE = 0.1
 
 

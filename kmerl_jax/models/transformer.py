@@ -43,7 +43,7 @@ class Attention(nn.Module):
         query = project("query", x) / head**0.5
         query = jnp.broadcast_to(query, (len(memory), *query.shape[1:]))
         key, value = project("key", memory), project("value", memory)
-        # Written out: jax.nn.dot_product_attention takes three times as long on a CPU.
+        # Written out: jax.nn.dot_product_attention takes up to three times as long on a CPU.
         score = jnp.einsum("bqhk,bthk->bhqt", query, key).astype(jnp.float32)
         if valid is not None:
             score = jnp.where(valid[:, None, None, :], score, jnp.finfo(jnp.float32).min)
@@ -76,7 +76,7 @@ def dense_rows(
     """A dense layer over the last axis of [B, T, D], as one matrix product of [B T, D].
 
     The same numbers as nn.Dense on [B, T, D], whose weight gradient contracts two axes, which XLA does on a CPU by
-    copying: a training step takes a quarter longer that way.
+    copying: the gradient of an MLP takes a third longer that way.
     """
     rows = nn.Dense(width, dtype=dtype, kernel_init=init, name=name)(x.reshape(-1, x.shape[-1]))
     return rows.reshape(*x.shape[:-1], width)

@@ -140,10 +140,9 @@ class Bad:
         self.at = at
 
     def init(self, key, batch):
-        return {"w": jax.numpy.zeros(()), "n": jax.numpy.zeros(())}
+        return {"w": jax.numpy.zeros(())}
 
     def loss(self, params, batch, key):
-        # "n" is moved by the optimiser at every step, so it counts the updates that were applied.
         bad = jax.numpy.where(batch["index"][0] >= 8 * (self.at - 1), jax.numpy.nan, 1.0)
         loss = (params["w"] - 1) ** 2 * bad
         return loss, {"loss_contrast": loss, "loss_entities": loss, "retrieval": loss}
