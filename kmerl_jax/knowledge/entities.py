@@ -1,6 +1,7 @@
 """A cohort's statements as queries and labels: which entities are asked, and the answer of each record."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -206,8 +207,10 @@ def save(knowledge: Knowledge, folder: str | os.PathLike, provenance: dict) -> N
         (unfinished / "entities.json").write_text(json.dumps(head, indent=1) + "\n", "utf-8")
         np.save(unfinished / "labels.npy", knowledge.labels, allow_pickle=False)
         os.rename(unfinished, folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOTEMPTY:
+            raise FileExistsError(f"{folder} was written by another process meanwhile") from error
         raise
 
 
@@ -222,11 +225,11 @@ def load(folder: str | os.PathLike) -> Knowledge:
     head = _read_head(folder)
     path = folder / "labels.npy"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; mine the store again")
+        raise FileNotFoundError(f"{path} is missing; remove the folder to mine the store again")
     try:
         labels = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is damaged ({error}); mine the store again") from error
+        raise ValueError(f"{path} is damaged ({error}); remove the folder to mine the store again") from error
     expected = (head["records"], len(head["entities"]))
     if labels.shape != expected or labels.dtype != np.int8:
         raise ValueError(f"{path} holds {labels.dtype} {labels.shape}, entities.json says int8 {expected}")
@@ -245,12 +248,15 @@ def _read_head(folder: Path) -> dict:
     try:
         head = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); mine the store again") from error
+        raise ValueError(f"{path} is damaged ({error}); remove the folder to mine the store again") from error
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise ValueError(f"{path} is not a file of {FORMAT}")
     if head.get("version") != VERSION:
-        raise ValueError(f"{path} is of version {head.get('version')}, this is version {VERSION}; mine the store again")
+        version = head.get("version")
+        raise ValueError(
+            f"{path} is of version {version}, this is version {VERSION}; remove the folder to mine the store again"
+        )
     missing = [key for key in ("records", "entities", "superclasses", "counts") if key not in head]
     if missing:
-        raise ValueError(f"{path} is damaged ({missing[0]!r} is missing); mine the store again")
+        raise ValueError(f"{path} is damaged ({missing[0]!r} is missing); remove the folder to mine the store again")
     return head

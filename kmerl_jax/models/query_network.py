@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm
+from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm, stacked
 
 
 class QueryLayer(nn.Module):
@@ -23,15 +23,15 @@ class QueryLayer(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, features: jax.Array, valid: jax.Array) -> jax.Array:
-        """Queries [B or 1, Q, D], features [B, T, M], valid [B, T] bool to queries [B, Q, D]."""
+    def __call__(self, x: jax.Array, features: jax.Array, valid: jax.Array) -> tuple[jax.Array, None]:
+        """Queries [B, Q, D], features [B, T, M], valid [B, T] bool to queries; the None is what `nn.scan` stacks."""
         if self.self_attention:
             y = layer_norm("self_attention_norm")(x).astype(self.dtype)
             x = x + Attention(self.heads, self.dtype, name="self_attention")(y, y, None)
         y = layer_norm("cross_attention_norm")(x).astype(self.dtype)
         x = x + Attention(self.heads, self.dtype, name="cross_attention")(y, features.astype(self.dtype), valid)
         y = layer_norm("mlp_norm")(x).astype(self.dtype)
-        return x + Mlp(self.mlp_ratio, self.dtype, name="mlp")(y)
+        return x + Mlp(self.mlp_ratio, self.dtype, name="mlp")(y), None
 
 
 class QueryNetwork(nn.Module):
@@ -67,7 +67,7 @@ class QueryNetwork(nn.Module):
         # Embeddings of unit length are 30 times smaller than what the first layer adds, which is the same for all
         # names: without a norm, what is asked is all but lost.
         x = layer_norm("projection_norm")(x)
-        for n in range(self.depth):
-            layer = QueryLayer(self.heads, self.mlp_ratio, self.self_attention, self.dtype, name=f"layer_{n}")
-            x = layer(x, features, valid)
+        x = jnp.broadcast_to(x, (len(features), *x.shape[1:]))
+        layers = stacked(QueryLayer, self.depth, inputs=2)
+        x, _ = layers(self.heads, self.mlp_ratio, self.self_attention, self.dtype, name="layers")(x, features, valid)
         return nn.Dense(1, name="classifier")(layer_norm("norm")(x))[..., 0]

@@ -27,7 +27,7 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, memory: jax.Array, valid: jax.Array | None) -> jax.Array:
         """Args:
-            x: [B, Q, D], or [1, Q, D] for queries that all records share.
+            x: [B, Q, D].
             memory: [B, T, M].
             valid: [B, T] bool, or None if all of the memory is.
 
@@ -39,9 +39,7 @@ class Attention(nn.Module):
         def project(name: str, y: jax.Array) -> jax.Array:
             return dense_rows(y, width, self.dtype, name).reshape(*y.shape[:2], self.heads, head)
 
-        # Shared queries are projected once and repeated only here.
         query = project("query", x) / head**0.5
-        query = jnp.broadcast_to(query, (len(memory), *query.shape[1:]))
         key, value = project("key", memory), project("value", memory)
         # Written out: jax.nn.dot_product_attention takes up to three times as long on a CPU.
         score = jnp.einsum("bqhk,bthk->bhqt", query, key).astype(jnp.float32)
@@ -80,6 +78,24 @@ def dense_rows(
     """
     rows = nn.Dense(width, dtype=dtype, kernel_init=init, name=name)(x.reshape(-1, x.shape[-1]))
     return rows.reshape(*x.shape[:-1], width)
+
+
+def stacked(layer: type[nn.Module], depth: int, inputs: int) -> type[nn.Module]:
+    """`depth` layers one after another, their parameters stacked along a leading axis.
+
+    Args:
+        layer: a module from (x, *inputs) to (x, None).
+        depth: number of layers.
+        inputs: how many inputs, beside x, every layer is given alike.
+    """
+    return nn.scan(
+        layer,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        in_axes=(nn.broadcast,) * inputs,
+        length=depth,
+        unroll=depth,  # a fifth faster than a loop on a CPU
+    )
 
 
 def layer_norm(name: str) -> nn.LayerNorm:

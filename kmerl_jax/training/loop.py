@@ -12,7 +12,8 @@ from jax.sharding import Mesh
 from kmerl_jax.training import sharding
 from kmerl_jax.training.checkpoints import Checkpoints
 from kmerl_jax.training.objective import Objective
-from kmerl_jax.training.step import State, init_state, make_evaluation, make_step, optimizer, schedule
+from kmerl_jax.training.optimizer import optimizer, schedule
+from kmerl_jax.training.step import State, init_state, make_evaluation, make_step
 from kmerl_jax.training.stream import Examples, Stream
 from kmerl_jax.training.writers import Metrics
 

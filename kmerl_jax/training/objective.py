@@ -13,6 +13,7 @@ from kmerl_jax.models.encoder import Encoder
 from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.query_network import QueryNetwork
 from kmerl_jax.training import losses
+from kmerl_jax.training.optimizer import optimizer
 
 Params = Any
 Batch = dict[str, jax.Array]
@@ -145,9 +146,10 @@ def _dtype(name: str):
 
 
 def check(config) -> None:
-    """Raises ValueError for a field of the model, the masking, the tokens or the losses that cannot be."""
+    """Raises ValueError for a field of the model, masking, tokens, losses or optimiser that cannot be."""
     build_model(config)
     _masking(config)
+    optimizer(config.optimizer, steps=1)
     for name, value, known in (
         ("data.normalization", config.data.normalization, tokens.NORMALIZATIONS),
         ("loss.direction", config.loss.direction, losses.DIRECTIONS),

@@ -1,7 +1,11 @@
 """ECGs paired with what is said of them: from a store to the examples of each split."""
 
+import contextlib
+import hashlib
 import logging
+from pathlib import Path
 
+import jax
 import numpy as np
 
 from kmerl_jax.cohorts.store import Store
@@ -15,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def load(store: Store, encoder: TextEncoder, config) -> tuple[entities.Knowledge, Examples, Examples | None]:
-    """Mines the entities, embeds the reports, and puts both beside the ECGs.
+    """Mines the entities, embeds the reports (both kept beside the store), and puts them to the ECGs.
 
     Args:
         store: the ECGs and their reports.
@@ -30,8 +34,7 @@ def load(store: Store, encoder: TextEncoder, config) -> tuple[entities.Knowledge
     """
     table = store.table
     train = table["split"].to_numpy() == "train"
-    knowledge, mined = entities.mine(table["statements"], train, config.data.min_positives, config.data.possible)
-    log.info(f"entities: {len(knowledge.entities)} queries ({len(knowledge.superclasses)} superclasses); {mined}")
+    knowledge = _mined(store, train, config.data.min_positives, config.data.possible)
 
     reports = [clean_report([report]) for report in table["report"]]
     texts = sorted(set(reports))
@@ -53,3 +56,23 @@ def load(store: Store, encoder: TextEncoder, config) -> tuple[entities.Knowledge
     if len(training.rows) == 0:
         raise ValueError(f"store {store.path} has no training record with a report")
     return knowledge, training, validation if len(validation.rows) else None
+
+
+def _mined(store: Store, train: np.ndarray, min_positives: int, possible: str) -> entities.Knowledge:
+    """What the reports say, from beside the store if it was mined before by the same rules."""
+    settings = {"extractor": "grammar", "min_positives": min_positives, "possible": possible}
+    rules = hashlib.sha256(repr(settings).encode())
+    for file in sorted(Path(entities.__file__).parent.iterdir()):
+        if file.suffix in (".py", ".toml"):
+            rules.update(file.read_bytes())
+    folder = store.path / "knowledge" / f"grammar-{rules.hexdigest()[:12]}"
+    if folder.exists():
+        knowledge, how = entities.load(folder), f"read from {folder}"
+    else:
+        knowledge, report = entities.mine(store.table["statements"], train, min_positives, possible)
+        how = str(report)
+        if jax.process_index() == 0:
+            with contextlib.suppress(FileExistsError):  # another run on this store was first
+                entities.save(knowledge, folder, settings | {"report": how})
+    log.info(f"entities: {len(knowledge.entities)} queries ({len(knowledge.superclasses)} superclasses); {how}")
+    return knowledge

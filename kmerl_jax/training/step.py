@@ -1,4 +1,4 @@
-"""One training step: a pure function of (state, batch), and the optimiser that it applies."""
+"""One training step: a pure function of (state, batch)."""
 
 from collections.abc import Callable
 
@@ -11,25 +11,6 @@ from kmerl_jax.training import sharding
 from kmerl_jax.training.objective import Batch, Objective
 
 State = dict
-
-
-def schedule(config, steps: int) -> optax.Schedule:
-    """Linear warm-up, then a cosine to zero (paper, appendix B).
-
-    Args:
-        config: the optimiser's part of a config.
-        steps: length of the run.
-    """
-    warmup = min(config.warmup_steps, max(steps - 1, 0))
-    return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(steps, 1))
-
-
-def optimizer(config, steps: int) -> optax.GradientTransformation:
-    """AdamW behind gradient clipping (paper, appendix B; the clipping is ours)."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip),
-        optax.adamw(schedule(config, steps), b1=config.b1, b2=config.b2, weight_decay=config.weight_decay),
-    )
 
 
 def init_state(

@@ -177,6 +177,14 @@ def test_save_does_not_write_over(saved):
         save(knowledge, folder, {})
 
 
+def test_of_two_processes_that_save_one_is_refused(saved, monkeypatch):
+    knowledge, folder = saved
+    monkeypatch.setattr(entities.Path, "exists", lambda _: False)  # when the second began, there was nothing yet
+    with pytest.raises(FileExistsError, match="by another process"):
+        save(knowledge, folder, {})
+    assert [path.name for path in folder.parent.iterdir()] == ["grammar"]
+
+
 def test_interrupted_save_leaves_nothing(tmp_path, monkeypatch):
     knowledge, _ = mine(COHORT, everything(COHORT), 1)
     monkeypatch.setattr(entities.np, "save", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))

@@ -127,6 +127,10 @@ def layer(x, memory, valid, p, name):
     return x + dense(gelu(dense(layer_norm(x, p["mlp_norm"]), p["mlp"]["up"])), p["mlp"]["down"])
 
 
+def nth(stacked, n):
+    return jax.tree.map(lambda leaf: leaf[n], stacked)
+
+
 def test_the_whole_model_against_numpy(params):
     one = bag()
     logits = MODEL.apply({"params": params}, one, QUERIES, method="ask")
@@ -136,12 +140,11 @@ def test_the_whole_model_against_numpy(params):
         x = np.asarray(one.values[b], np.float64) @ embedding["projection"]["kernel"]
         x = x + embedding["lead"][one.lead[b]] + embedding["temporal"][one.segment[b]]
         for n in range(2):
-            one_layer = jax.tree.map(lambda leaf: leaf[n], p["encoder"]["layers"])  # noqa: B023
-            x = layer(x, None, np.asarray(one.valid[b]), one_layer, "attention")
+            x = layer(x, None, np.asarray(one.valid[b]), nth(p["encoder"]["layers"], n), "attention")
         x = layer_norm(x, p["encoder"]["norm"])
         q = layer_norm(dense(QUERIES, network["projection"]), network["projection_norm"])
         for n in range(2):
-            q = layer(q, x, np.asarray(one.valid[b]), network[f"layer_{n}"], "cross_attention")
+            q = layer(q, x, np.asarray(one.valid[b]), nth(network["layers"], n), "cross_attention")
         expected = dense(layer_norm(q, network["norm"]), network["classifier"])[:, 0]
         np.testing.assert_allclose(logits[b], expected, atol=2e-5)
 

@@ -4,9 +4,8 @@ import numpy as np
 import optax
 import pytest
 
-from kmerl_jax.config import base
 from kmerl_jax.training import sharding
-from kmerl_jax.training.step import init_state, make_step, schedule
+from kmerl_jax.training.step import init_state, make_step
 
 
 class Parabola:
@@ -48,14 +47,3 @@ def test_after_a_non_finite_update_nothing_changes(bad):
     assert bool(after.pop("halted"))
     before.pop("halted")
     jax.tree.map(np.testing.assert_array_equal, after, before)
-
-
-def test_the_schedule():
-    config = base("x", "mimic").optimizer
-    rate = schedule(config, 9421)
-    assert rate(0) == 0
-    np.testing.assert_allclose(rate(500), 2e-4, rtol=1e-6)
-    np.testing.assert_allclose(rate(250), 1e-4, rtol=1e-6)
-    np.testing.assert_allclose(rate((500 + 9421) // 2), 1e-4, rtol=1e-3)
-    np.testing.assert_allclose(rate(9421), 0, atol=1e-9)
-    assert np.isfinite(float(schedule(config, 1)(0)))

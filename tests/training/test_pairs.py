@@ -1,0 +1,60 @@
+import logging
+
+import numpy as np
+import pytest
+
+from kmerl_jax.cohorts.store import Store
+from kmerl_jax.text import encoder as text_encoders
+from kmerl_jax.training import pairs
+
+
+@pytest.fixture
+def load(small_config, tmp_path):
+    """Loads the pairs of a store of its own: a copy in links, so that nothing derived is there yet."""
+    origin = Store(small_config.data.store).path
+    folder = tmp_path / "store"
+    folder.mkdir()
+    for file in origin.iterdir():
+        if file.is_file():
+            (folder / file.name).symlink_to(file.absolute())
+
+    def run(**changes):
+        small_config.update_from_flattened_dict(changes)
+        return pairs.load(Store(folder), text_encoders.load("lexical"), small_config)
+
+    return folder, run
+
+
+def test_what_was_mined_lies_beside_the_store_and_is_read_again(load, caplog):
+    folder, run = load
+    caplog.set_level(logging.INFO)
+    first, train, val = run()
+    assert "statements of" in caplog.text
+    assert len(list((folder / "knowledge").iterdir())) == 1
+    again, *_ = run()
+    assert "read from" in caplog.text
+    assert (again.entities, again.superclasses, again.counts) == (first.entities, first.superclasses, first.counts)
+    np.testing.assert_array_equal(again.labels, first.labels)
+    np.testing.assert_array_equal(train.labels, first.labels[train.rows])
+    assert set(train.rows).isdisjoint(val.rows)
+
+
+def test_other_rules_are_other_knowledge(load):
+    folder, run = load
+    few, many = run(**{"data.min_positives": 20})[0], run(**{"data.min_positives": 5})[0]
+    assert set(few.entities) < set(many.entities)
+    assert len(list((folder / "knowledge").iterdir())) == 2
+
+
+def test_damaged_knowledge_is_named(load):
+    folder, run = load
+    run()
+    (head,) = (folder / "knowledge").glob("*/entities.json")
+    head.write_text("{")
+    with pytest.raises(ValueError, match="remove the folder to mine the store again"):
+        run()
+
+
+def test_no_training_record_with_a_report(load):
+    with pytest.raises(ValueError, match="no training record with a report"):
+        load[1](**{"data.min_report_words": 1000})
