@@ -9,7 +9,8 @@ from kmerl_jax.cohorts.store import Store
 from kmerl_jax.evaluation import metrics
 
 # What a set of leads cannot see and 12 leads can: (class, against, leads). Against None, all other records are the
-# negatives; against another class, the records of that class are. Infarct walls: Thygesen et al., Fourth universal
+# negatives. Against another class, the records of that class are, and the score is the difference of the two answers:
+# which of the two is it? Infarct walls: Thygesen et al., Fourth universal
 # definition of myocardial infarction (2018); the frontal axis is defined by limb leads alone: Surawicz et al.,
 # AHA/ACCF/HRS recommendations, part III (2009).
 BLIND_SPOTS = (
@@ -180,11 +181,14 @@ def _blind_spots(task: Task, answers: dict, weights: np.ndarray) -> list[dict]:
         n = task.names.index(name)
         positive = task.labels[:, n] == 1
         use = answers[leads][1] & answers["12"][1] & (task.labels[:, n] >= 0)
+        scores = {one: answers[one][0][:, n] for one in (leads, "12")}
         if against:
-            use &= positive != (task.labels[:, task.names.index(against)] == 1)
+            other = task.names.index(against)
+            use &= positive != (task.labels[:, other] == 1)
+            scores = {one: score - answers[one][0][:, other] for one, score in scores.items()}
         if min(positive[use].sum(), (~positive[use]).sum()) < _BLIND_SPOT_POSITIVES:
             continue
-        blind, whole = (_one_class(answers[one][0][use, n], positive[use], weights[:, use])[0] for one in (leads, "12"))
+        blind, whole = (_one_class(scores[one][use], positive[use], weights[:, use])[0] for one in (leads, "12"))
         below = blind["ci95"][1] < whole["ci95"][0]
         rows.append(
             {"class": name, "against": against, "leads": leads, "blind": blind, "12 leads": whole, "below": below}

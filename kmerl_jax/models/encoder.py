@@ -19,31 +19,46 @@ def _sinusoids(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     segments, width = shape
     frequency = 1.0 / SEGMENTS ** (jnp.arange(width // 2) / (width // 2))
     angle = jnp.arange(segments)[:, None] * frequency[None]
-    return _EMBEDDING_SCALE * jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=1)
+    return _TEMPORAL_SCALE * jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=1)
 
 
-# The size of a quiet token's projection. The norms of the layers leave of a voltage only its ratio to the embeddings:
-# with much less there is nothing to compare it with, with much more what is small (fibrillation) drowns.
-_EMBEDDING_SCALE = 0.1
+# The norms of the layers leave of a voltage only its ratio to the embeddings. A quiet token is projected to a size of
+# 0.1: with much less there is nothing to compare a voltage with, with much more what is small (fibrillation) drowns.
+# A QRS complex is 20 times larger, and which lead it is in must not drown in it.
+_TEMPORAL_SCALE = 0.1
+_LEAD_SCALE = 0.5
+
+
+def _gains(spread: float) -> nn.initializers.Initializer:
+    return lambda key, shape: 1.0 + spread * jax.random.normal(key, shape)
 
 
 class LeadEmbedding(nn.Module):
     """A token's vector: W e + lead + temp, with W shared by all leads (paper, Eqs. 2 and 3).
 
+    With gains, which the paper does not have, it is gain * W e + lead + temp: a downward QRS complex is another vector
+    in each lead from the first step on. From a sum alone the layers have to learn that product, and in a short run they
+    do not.
+
     Attributes:
         width: D.
+        lead_gain: deviation from 1 with which the gains of the leads begin; 0: there are no gains.
         dtype: of the projection.
     """
 
     width: int
+    lead_gain: float = 0.0
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, tokens: Tokens) -> jax.Array:
         """Tokens to [B, T, D]."""
-        lead = self.param("lead", nn.initializers.normal(_EMBEDDING_SCALE), (len(STANDARD), self.width))
+        lead = self.param("lead", nn.initializers.normal(_LEAD_SCALE), (len(STANDARD), self.width))
         temporal = self.param("temporal", _sinusoids, (SEGMENTS, self.width))
         x = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name="projection")(tokens.values)
+        if self.lead_gain:
+            gain = self.param("gain", _gains(self.lead_gain), (len(STANDARD), self.width))
+            x = x * gain[tokens.lead].astype(x.dtype)
         return x + lead[tokens.lead].astype(x.dtype) + temporal[tokens.segment].astype(x.dtype)
 
 
@@ -77,6 +92,7 @@ class Encoder(nn.Module):
         depth: number of layers.
         heads: attention heads of a layer.
         mlp_ratio: hidden width of the MLPs over D.
+        lead_gain: see `LeadEmbedding`.
         dtype: of the matrix products; parameters, norms and softmax are float32.
     """
 
@@ -84,12 +100,13 @@ class Encoder(nn.Module):
     depth: int
     heads: int
     mlp_ratio: int = 4
+    lead_gain: float = 0.0
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, tokens: Tokens) -> jax.Array:
         """Tokens to features [B, T, D] float32. What stands at a place that is not valid means nothing."""
-        x = LeadEmbedding(self.width, self.dtype, name="embedding")(tokens)
+        x = LeadEmbedding(self.width, self.lead_gain, self.dtype, name="embedding")(tokens)
         layers = stacked(EncoderLayer, self.depth, inputs=1)
         x, _ = layers(self.heads, self.mlp_ratio, self.dtype, name="layers")(x, tokens.valid)
         return layer_norm("norm")(x)

@@ -112,7 +112,7 @@ def build_model(config) -> KMerl:
     """The network that `config.model` and `config.train.dtype` describe.
 
     Raises:
-        ValueError: a width that its heads do not divide, or an unknown precision.
+        ValueError: a width that its heads do not divide, gains of negative spread, or an unknown precision.
     """
     model = config.model
     for width, heads, name in (
@@ -121,9 +121,11 @@ def build_model(config) -> KMerl:
     ):
         if heads < 1 or width % heads:
             raise ValueError(f"{name}={heads} does not divide the width {width}")
+    if not 0 <= model.lead_gain < float("inf"):
+        raise ValueError(f"model.lead_gain={model.lead_gain} is not a spread: 0 (no gains) or more")
     dtype = _dtype(config.train.dtype)
     return KMerl(
-        Encoder(model.width, model.depth, model.heads, model.mlp_ratio, dtype),
+        Encoder(model.width, model.depth, model.heads, model.mlp_ratio, model.lead_gain, dtype),
         QueryNetwork(
             model.query_width,
             model.query_depth,

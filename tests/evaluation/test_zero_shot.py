@@ -207,6 +207,19 @@ def test_one_axis_against_the_other():
     assert spot["below"]
 
 
+def test_of_two_answers_the_larger_decides():
+    """A class that is called likely whenever the other is: the answers still say which of the two it is."""
+    labels = np.repeat(np.eye(2, dtype=np.int8), 100, 0)
+    names, rows = ("left axis deviation", "right axis deviation"), np.arange(200)
+    one = zero_shot.Task("truth", "test", rows, names, labels, rows[:5], labels[:5], ())
+    scores = labels * 0.5 + RNG.normal(0, 5, (200, 1))
+    everyone = np.ones(200, bool)
+    results = zero_shot.score(one, rows, lambda leads: (scores, everyone), lambda leads: scores, ("12", "chest"))
+    (spot,) = results["blind_spots"]
+    assert spot["12 leads"]["auroc"] == 1
+    assert results["lead_sets"]["12"]["per_class"]["right axis deviation"]["auroc"] < 0.65
+
+
 def test_results_are_written_whole_and_readable(tmp_path):
     results, _ = synthetic_results()
     results["lead_sets"]["12"]["per_class"]["sinus rhythm"]["auroc"] = float("nan")

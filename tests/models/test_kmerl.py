@@ -11,7 +11,9 @@ from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.query_network import QueryNetwork
 
 RNG = np.random.default_rng(0)
-MODEL = KMerl(Encoder(width=32, depth=2, heads=2), QueryNetwork(width=16, depth=2, heads=2), projection=8)
+MODEL = KMerl(
+    Encoder(width=32, depth=2, heads=2, lead_gain=0.5), QueryNetwork(width=16, depth=2, heads=2), projection=8
+)
 TEXT, QUERIES = RNG.normal(size=(3, 24)).astype(np.float32), RNG.normal(size=(5, 24)).astype(np.float32)
 
 
@@ -138,7 +140,7 @@ def test_the_whole_model_against_numpy(params):
     embedding, network = p["encoder"]["embedding"], p["query_network"]
     for b in range(3):
         x = np.asarray(one.values[b], np.float64) @ embedding["projection"]["kernel"]
-        x = x + embedding["lead"][one.lead[b]] + embedding["temporal"][one.segment[b]]
+        x = x * embedding["gain"][one.lead[b]] + embedding["lead"][one.lead[b]] + embedding["temporal"][one.segment[b]]
         for n in range(2):
             x = layer(x, None, np.asarray(one.valid[b]), nth(p["encoder"]["layers"], n), "attention")
         x = layer_norm(x, p["encoder"]["norm"])
