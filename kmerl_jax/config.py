@@ -63,7 +63,7 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.loss.duplicates = True  # identical reports in a batch are positives of each other
 
     c.optimizer = ConfigDict()
-    c.optimizer.name = "adamw"  # adamw (the paper's), or muon (the layers' matrices by Muon, the rest by AdamW)
+    c.optimizer.name = "adamw"  # adamw (the paper's), or muon (hidden matrices by Muon, the rest by AdamW)
     c.optimizer.learning_rate = 2e-4  # peak
     c.optimizer.weight_decay = 1e-5  # of all parameters
     c.optimizer.warmup_steps = 500  # linear, before the cosine to zero

@@ -18,6 +18,7 @@ BLIND_SPOTS = (
     ("anterior myocardial infarction", None, "I"),
     ("inferior myocardial infarction", None, "I"),
     ("inferior myocardial infarction", None, "chest"),
+    ("right axis deviation", None, "II"),
     ("right axis deviation", "left axis deviation", "chest"),
 )
 _BLIND_SPOT_POSITIVES = 20

@@ -23,9 +23,9 @@ def schedule(config, steps: int) -> optax.Schedule:
 def optimizer(config, steps: int) -> optax.GradientTransformation:
     """The optimiser behind gradient clipping.
 
-    "adamw" is the paper's (appendix B; the clipping is ours). "muon" moves the matrices of the transformer layers along
-    the nearest orthogonal matrix of their momentum (Jordan et al. 2024) and everything else by AdamW: a run of a few
-    hundred steps gets much further.
+    "adamw" is the paper's (appendix B; the clipping is ours). "muon" moves hidden matrices along the nearest orthogonal
+    matrix of their momentum (Jordan et al. 2024) and everything else by AdamW: a run of a few hundred steps gets much
+    further.
 
     Args:
         config: the optimiser's part of a config.
@@ -43,7 +43,7 @@ def optimizer(config, steps: int) -> optax.GradientTransformation:
             rate,
             weight_decay=config.weight_decay,
             consistent_rms=_ADAM_RMS,
-            muon_weight_dimension_numbers=_matrices_of_layers,
+            muon_weight_dimension_numbers=_hidden_matrices,
             **{f"adam_{name}": value for name, value in adam.items()},
         )
     else:
@@ -51,6 +51,13 @@ def optimizer(config, steps: int) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(config.clip), tx)
 
 
-def _matrices_of_layers(params):
-    """Layers are stacked, so their matrices, and only they, have three axes: layer, in, out."""
-    return jax.tree.map(lambda x: optax.contrib.MuonDimensionNumbers(1, 2) if x.ndim == 3 else None, params)
+def _hidden_matrices(params):
+    """Kernels between hidden layers, one at a time where layers are stacked; neither W, which reads samples, nor the
+    classifier, which has one output."""
+
+    def dimensions(path, x):
+        *modules, name = (key.key for key in path)
+        hidden = name == "kernel" and "embedding" not in modules and min(x.shape[-2:]) > 1
+        return optax.contrib.MuonDimensionNumbers(x.ndim - 2, x.ndim - 1) if hidden else None
+
+    return jax.tree_util.tree_map_with_path(dimensions, params)

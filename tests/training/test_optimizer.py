@@ -8,8 +8,10 @@ from kmerl_jax.training.optimizer import optimizer, schedule
 
 RNG = np.random.default_rng(0)
 PARAMS = {
+    "embedding": {"projection": {"kernel": RNG.normal(size=(6, 10))}, "lead": RNG.normal(size=(12, 6))},
     "layers": {"kernel": RNG.normal(size=(2, 6, 10)), "bias": RNG.normal(size=(2, 10))},
-    "projection": {"kernel": RNG.normal(size=(6, 10))},
+    "projection": {"kernel": RNG.normal(size=(10, 6))},
+    "classifier": {"kernel": RNG.normal(size=(6, 1))},
 }
 
 
@@ -39,16 +41,28 @@ def test_the_first_step_of_adam_is_the_sign_of_the_gradient():
     jax.tree.map(lambda g, u: np.testing.assert_allclose(u, -0.01 * np.sign(g), rtol=1e-4), gradient, update)
 
 
-def test_muon_moves_the_matrices_of_layers_along_orthogonal_matrices():
+def test_muon_moves_hidden_matrices_along_orthogonal_ones():
     gradient, update = first_update("muon")
-    for g, u in zip(gradient["layers"]["kernel"], update["layers"]["kernel"], strict=True):
+    hidden = [(g["kernel"], u["kernel"]) for g, u in ((gradient["projection"], update["projection"]),)]
+    hidden += zip(gradient["layers"]["kernel"], update["layers"]["kernel"], strict=True)
+    for g, u in hidden:
         left, _, right = np.linalg.svd(g, full_matrices=False)
         # The iteration leaves singular values near 1, not at it (Jordan et al. 2024), in the gradient's own directions.
         aligned = np.diag(-left.T @ u @ right.T) / (0.01 * 0.2 * 10**0.5)
         assert ((aligned > 0.6) & (aligned < 1.3)).all(), aligned
+
+
+def test_beside_hidden_matrices_muon_is_adam():
+    gradient, update = first_update("muon")
     nesterov = 1 + 0.9 / 1.9  # the library's Adam for the rest looks ahead by its momentum (Dozat 2016)
-    for g, u in ((gradient[k][n], update[k][n]) for k, n in (("projection", "kernel"), ("layers", "bias"))):
-        np.testing.assert_allclose(u, -0.01 * nesterov * np.sign(g), rtol=1e-4)
+    for name in ("embedding", "classifier"):
+        jax.tree.map(
+            lambda g, u: np.testing.assert_allclose(u, -0.01 * nesterov * np.sign(g), rtol=1e-4),
+            gradient[name],
+            update[name],
+        )
+    bias = -0.01 * nesterov * np.sign(gradient["layers"]["bias"])
+    np.testing.assert_allclose(update["layers"]["bias"], bias, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
