@@ -45,7 +45,7 @@ def test_the_loss_falls_and_everything_is_written(fit, tmp_path):
     assert np.mean([train[n] for n in range(51, 61)]) < 0.9 * train[1]
     fields = {"loss_contrast", "loss_entities", "retrieval", "learning_rate", "gradient_norm", "ecg_per_s"}
     assert fields | {"input_wait_s"} <= set(lines[0])
-    np.testing.assert_allclose([lines[0]["learning_rate"], lines[5]["learning_rate"]], [0, 2e-3], atol=1e-9)
+    np.testing.assert_allclose([lines[0]["learning_rate"], lines[5]["learning_rate"]], [0, 5e-4], atol=1e-9)
     assert int(state["step"]) == 60
     assert list((tmp_path / "a" / "tensorboard").glob("events.*"))
 
@@ -97,7 +97,7 @@ def test_devices_and_workers_change_only_the_rounding(fit, monkeypatch):
         "fsdp": {"devices": 8, "mesh.fsdp": 4},
         "workers": {"data.workers": 2},
     }.items():
-        runs[name] = losses(fit(name, **options)[0])
+        runs[name] = losses(fit(name, **{"optimizer.name": "muon"}, **options)[0])  # iterates on what was rounded
     for name in ("eight", "fsdp", "workers"):
         assert seen[name] == seen["one"]
         np.testing.assert_allclose(list(runs[name].values()), list(runs["one"].values()), rtol=2e-5)
