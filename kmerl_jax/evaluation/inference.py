@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.models import tokens
 from kmerl_jax.models.kmerl import KMerl
-from kmerl_jax.signals.leads import lead_ids
+from kmerl_jax.signals.leads import STANDARD, lead_ids
 from kmerl_jax.signals.waveform import SEGMENT
 from kmerl_jax.training import sharding
 
@@ -87,11 +87,11 @@ def _over(
         store: where the entries are.
         rows: [N] which entries.
         leads: the leads that may be seen; the others influence nothing.
-        batch_size: ECGs at a time, rounded up to a multiple of the devices.
+        batch_size: ECGs of 12 leads at a time, or more of fewer leads, rounded up to a multiple of the devices.
         progress: called with the number of ECGs done and the number in all.
     """
-    batch_size = -(-batch_size // mesh.size) * mesh.size
     ids = lead_ids(leads)
+    batch_size = -(-batch_size * len(STANDARD) // (len(ids) * mesh.size)) * mesh.size
 
     @jax.jit
     def run(params, signal, presence, segments):

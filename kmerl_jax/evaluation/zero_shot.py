@@ -1,6 +1,7 @@
 """Zero-shot classification: the names of classes are put to the query network (paper, appendix D.3)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -107,6 +108,8 @@ def score(
 ) -> dict:
     """AUROC of every class, with every set of leads, with 95 % intervals over patients.
 
+    If 12 leads are among the sets, the blind spots are scored too, which may ask for further sets.
+
     Args:
         task: what is scored.
         patients: [N] ids of the scored records.
@@ -126,9 +129,9 @@ def score(
         "unseen": [name for name in task.names if name in task.unseen],
         "lead_sets": {},
     }
-    answers = {}
+    ask = functools.cache(ask)
     for leads in lead_sets:
-        scores, seen = answers[leads] = ask(leads)
+        scores, seen = ask(leads)
         model, draws = _per_class(task, scores, seen, weights)
         random, _ = _per_class(task, probe(leads), seen, weights)
         known = [name for name in task.names if name not in task.unseen and np.isfinite(model[name]["auroc"])]
@@ -143,7 +146,7 @@ def score(
             "per_class": model,
             "random_probe_per_class": random,
         }
-    results["blind_spots"] = _blind_spots(task, answers, weights)
+    results["blind_spots"] = _blind_spots(task, ask, weights) if "12" in lead_sets else []
     return results
 
 
@@ -173,25 +176,34 @@ def _one_class(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> t
     return entry, draws
 
 
-def _blind_spots(task: Task, answers: dict, weights: np.ndarray) -> list[dict]:
+def _blind_spots(task: Task, ask: Callable[[str], tuple[np.ndarray, np.ndarray]], weights: np.ndarray) -> list[dict]:
     """For each named pair that can be scored: is the interval of the blind leads below that of all 12?"""
     rows = []
     for name, against, leads in BLIND_SPOTS:
-        if not {leads, "12"} <= set(answers) or not {name, against or name} <= set(task.names):
+        if not {name, against or name} <= set(task.names):
             continue
         n = task.names.index(name)
         positive = task.labels[:, n] == 1
-        use = answers[leads][1] & answers["12"][1] & (task.labels[:, n] >= 0)
-        scores = {one: answers[one][0][:, n] for one in (leads, "12")}
+        use = task.labels[:, n] >= 0
         if against:
             other = task.names.index(against)
             use &= positive != (task.labels[:, other] == 1)
-            scores = {one: score - answers[one][0][:, other] for one, score in scores.items()}
-        if min(positive[use].sum(), (~positive[use]).sum()) < _BLIND_SPOT_POSITIVES:
+        if not _enough(positive[use]):
             continue
-        blind, whole = (_one_class(scores[one][use], positive[use], weights[:, use])[0] for one in (leads, "12"))
+        scores, seen = zip(ask(leads), ask("12"), strict=True)
+        use &= seen[0] & seen[1]
+        if not _enough(positive[use]):
+            continue
+        blind, whole = (
+            _one_class((one[:, n] - one[:, other] if against else one[:, n])[use], positive[use], weights[:, use])[0]
+            for one in scores
+        )
         below = blind["ci95"][1] < whole["ci95"][0]
         rows.append(
             {"class": name, "against": against, "leads": leads, "blind": blind, "12 leads": whole, "below": below}
         )
     return rows
+
+
+def _enough(positive: np.ndarray) -> bool:
+    return min(positive.sum(), (~positive).sum()) >= _BLIND_SPOT_POSITIVES

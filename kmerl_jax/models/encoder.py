@@ -38,7 +38,7 @@ class LeadEmbedding(nn.Module):
 
     With gains, which the paper does not have, it is gain * W e + lead + temp: a downward QRS complex is another vector
     in each lead from the first step on. From a sum alone the layers have to learn that product, and in a short run they
-    do not.
+    hardly do.
 
     Attributes:
         width: D.
@@ -107,7 +107,7 @@ class Encoder(nn.Module):
     def __call__(self, tokens: Tokens) -> jax.Array:
         """Tokens to features [B, T, D] float32. What stands at a place that is not valid means nothing."""
         x = LeadEmbedding(self.width, self.lead_gain, self.dtype, name="embedding")(tokens)
-        layers = stacked(EncoderLayer, self.depth, inputs=1)
+        layers = stacked(EncoderLayer, self.depth, inputs=1, unrolled=not self.is_initializing())
         x, _ = layers(self.heads, self.mlp_ratio, self.dtype, name="layers")(x, tokens.valid)
         return layer_norm("norm")(x)
 

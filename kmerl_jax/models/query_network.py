@@ -68,6 +68,6 @@ class QueryNetwork(nn.Module):
         # names: without a norm, what is asked is all but lost.
         x = layer_norm("projection_norm")(x)
         x = jnp.broadcast_to(x, (len(features), *x.shape[1:]))
-        layers = stacked(QueryLayer, self.depth, inputs=2)
+        layers = stacked(QueryLayer, self.depth, inputs=2, unrolled=not self.is_initializing())
         x, _ = layers(self.heads, self.mlp_ratio, self.self_attention, self.dtype, name="layers")(x, features, valid)
         return nn.Dense(1, name="classifier")(layer_norm("norm")(x))[..., 0]

@@ -151,16 +151,21 @@ def synthetic_results(blind=True):
         "truth", "test", np.arange(count), names, labels, np.arange(5), labels[:5], ("never heard of",)
     )
     clear, noise = labels + RNG.normal(0, 0.4, labels.shape), RNG.normal(size=labels.shape)
-    scores = {"12": clear, "II": np.where((np.arange(4) == 0) & blind, noise, clear)}
-    seen = {"12": np.ones(count, bool), "II": np.arange(count) >= (10 if blind else 0)}
-    results = zero_shot.score(
-        one, np.arange(count) // 2, lambda leads: (scores[leads], seen[leads]), lambda leads: noise, ("12", "II")
-    )
-    return results, labels
+    scores = {"12": clear, "II": np.where((np.arange(4) == 0) & blind, noise, clear), "I": clear}
+    everyone = np.ones(count, bool)
+    seen = {"12": everyone, "II": np.arange(count) >= (10 if blind else 0), "I": everyone}
+    asked = []
+
+    def ask(leads):
+        asked.append(leads)
+        return scores[leads], seen[leads]
+
+    results = zero_shot.score(one, np.arange(count) // 2, ask, lambda leads: noise, ("12", "II"))
+    return results, labels, asked
 
 
 def test_scores():
-    results, labels = synthetic_results()
+    results, labels, _ = synthetic_results()
     twelve, two = results["lead_sets"]["12"], results["lead_sets"]["II"]
     assert results["records"] == 300
     assert results["patients"] == 150
@@ -178,11 +183,14 @@ def test_scores():
 
 
 def test_a_blind_spot_is_found_and_one_that_is_none_is_not():
-    results, _ = synthetic_results()
-    (spot,) = results["blind_spots"]
-    assert (spot["class"], spot["leads"], spot["below"]) == ("anterior myocardial infarction", "II", True)
-    (spot,) = synthetic_results(blind=False)[0]["blind_spots"]
-    assert not spot["below"]
+    results, _, asked = synthetic_results()
+    two, one = results["blind_spots"]
+    assert (two["class"], two["leads"], two["below"]) == ("anterior myocardial infarction", "II", True)
+    assert (one["class"], one["leads"], one["below"]) == ("anterior myocardial infarction", "I", False)
+    # Leads that are in no table are asked for the blind spots alone, and no leads twice.
+    assert asked == ["12", "II", "I"]
+    assert list(results["lead_sets"]) == ["12", "II"]
+    assert not any(spot["below"] for spot in synthetic_results(blind=False)[0]["blind_spots"])
 
 
 def test_one_axis_against_the_other():
@@ -197,9 +205,10 @@ def test_one_axis_against_the_other():
     either = np.repeat((left | right)[:, None], 2, 1) + RNG.normal(0, 0.1, (count, 2))
     scores = {"12": labels + RNG.normal(0, 0.1, labels.shape), "chest": either}
     everyone = np.ones(count, bool)
+    scores["II"] = either
     results = zero_shot.score(one, rows, lambda leads: (scores[leads], everyone), lambda leads: either, ("12", "chest"))
     assert results["lead_sets"]["chest"]["per_class"]["right axis deviation"]["auroc"] > 0.85
-    (spot,) = results["blind_spots"]
+    spot = results["blind_spots"][-1]
     assert (spot["class"], spot["against"], spot["leads"]) == (names[1], names[0], "chest")
     assert spot["blind"]["positives"] == 70
     assert 0.4 < spot["blind"]["auroc"] < 0.6
@@ -214,14 +223,14 @@ def test_of_two_answers_the_larger_decides():
     one = zero_shot.Task("truth", "test", rows, names, labels, rows[:5], labels[:5], ())
     scores = labels * 0.5 + RNG.normal(0, 5, (200, 1))
     everyone = np.ones(200, bool)
-    results = zero_shot.score(one, rows, lambda leads: (scores, everyone), lambda leads: scores, ("12", "chest"))
-    (spot,) = results["blind_spots"]
+    results = zero_shot.score(one, rows, lambda leads: (scores, everyone), lambda leads: scores, ("12",))
+    spot = results["blind_spots"][-1]
     assert spot["12 leads"]["auroc"] == 1
     assert results["lead_sets"]["12"]["per_class"]["right axis deviation"]["auroc"] < 0.65
 
 
 def test_results_are_written_whole_and_readable(tmp_path):
-    results, _ = synthetic_results()
+    results, _, _ = synthetic_results()
     results["lead_sets"]["12"]["per_class"]["sinus rhythm"]["auroc"] = float("nan")
     report.save(results, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["zero_shot.json", "zero_shot.png"]
