@@ -35,7 +35,9 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.data.workers = 0  # Grain worker processes; 0 reads in threads
 
     c.text = ConfigDict()
-    c.text.encoder = "lexical"  # hashed n-grams: offline, knows spelling and no meaning
+    c.text.encoder = "lexical"  # hashed n-grams (offline, no meaning), or a BERT: a folder or a Hugging Face Hub id
+    c.text.pooling = "mean"  # of a BERT's last states: mean over tokens, cls, or pooler
+    c.text.window = 256  # most tokens of a report that a BERT reads; longer ones are cut and counted
 
     c.model = ConfigDict()
     c.model.width = 192  # of the encoder; heads of 64
@@ -96,10 +98,11 @@ def base(name: str, recipe: str) -> ConfigDict:
 
     if recipe in ("demo", "ptb_xl"):  # minutes on a CPU: few steps, each of them cheap, and far from the start
         c.train.batch_size = 32
-        c.train.steps = 350 if recipe == "demo" else 400
+        c.train.steps = 320 if recipe == "demo" else 400
         c.train.validate_every = c.train.steps // 2
         c.train.validation_batches = 4
-        c.checkpoint.every = 100
+        c.checkpoint.every = c.train.steps // 2
+        c.evaluation.probe_records = 500  # encoding them takes longer than all other scoring
         c.model.lead_gain = 0.7
         c.model.query_mlp_ratio = 1
         c.loss.entities = 20.0  # a mean over many rare entities is small beside the contrast
@@ -111,5 +114,6 @@ def base(name: str, recipe: str) -> ConfigDict:
     if recipe == "mimic":
         c.data.store = "data/mimic_iv_ecg"
         c.data.min_positives = 100
+        c.text.encoder = "ncbi/MedCPT-Query-Encoder"
         c.evaluation.batch_size = 256
     return c

@@ -23,7 +23,7 @@ from kmerl_jax.evaluation import inference, linear_probe, report, zero_shot
 from kmerl_jax.signals.leads import parse_leads
 from kmerl_jax.text import encoder as text_encoders
 from kmerl_jax.training import loop, pairs, sharding
-from kmerl_jax.training.objective import build_objective, check
+from kmerl_jax.training.objective import build_objective, check, product_dtype
 from kmerl_jax.training.run import Run
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :RECIPE.")
@@ -43,11 +43,11 @@ def main() -> None:
     check(config)
     for leads in config.evaluation.lead_sets:
         parse_leads(leads)
-    encoder = text_encoders.load(config.text.encoder)
+    encoder = text_encoders.load(config.text, product_dtype(config.train.dtype))
     store = open_store(Path(config.data.store), config.recipe)
     run = Run(Path(_WORKDIR.value or f"runs/{config.name}-{config.recipe}"), config)
 
-    knowledge, train, val = pairs.load(store, encoder, config)
+    knowledge, train, val = pairs.load(store, encoder, config, command.Progress("embedding", "reports"))
     queries = encoder.embed(knowledge.entities)
     run.keep_entities(knowledge, store.manifest["plan"], queries)
     steps = config.train.steps or -(-config.train.epochs * len(train.rows) // config.train.batch_size)

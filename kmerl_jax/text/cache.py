@@ -1,24 +1,36 @@
 """Embeddings of texts, kept beside the store: every distinct text is embedded once."""
 
 import hashlib
-import json
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from kmerl_jax.text.encoder import TextEncoder
 
+_PART_TEXTS = 16384  # of one file: what a kill can lose
 
-def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path) -> tuple[np.ndarray, int]:
+
+def embed(
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[np.ndarray, int]:
     """Embeddings of distinct texts, from the cache where it has them.
 
-    The cache is one folder for each fingerprint of an encoder: `texts.json` and `embeddings.npy`, row by row.
+    The cache is one folder for each fingerprint of an encoder. Files are added to it and never changed, so a kill loses
+    what was being embedded and nothing else, and several runs can add at once.
 
     Args:
         encoder: of the texts.
         texts: N distinct texts.
         folder: the store's `text` folder.
+        progress: called with the number of new texts done and the number of new texts.
 
     Returns:
         [N, E] float32, and how many had to be embedded.
@@ -27,35 +39,33 @@ def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path) -> tuple[np.
         ValueError: the cache is damaged.
     """
     cache = folder / hashlib.sha256(encoder.fingerprint.encode()).hexdigest()[:16]
-    known, embeddings = _read(cache, encoder.width)
-    row = {text: n for n, text in enumerate(known)}
-    new = [text for text in texts if text not in row]
-    if new:
-        embeddings = np.concatenate([embeddings, encoder.embed(new)])
-        known = [*known, *new]
-        row = {text: n for n, text in enumerate(known)}
-        _write(cache, known, embeddings)
-    return embeddings[[row[text] for text in texts]], len(new)
+    known = _read(cache, encoder.width)
+    new = [text for text in texts if text not in known]
+    for start in range(0, len(new), _PART_TEXTS):
+        part = new[start : start + _PART_TEXTS]
+        vectors = encoder.embed(part, lambda done, total, start=start: progress(start + done, len(new)))
+        known |= zip(part, vectors, strict=True)
+        if jax.process_index() == 0:
+            _write(cache, part, vectors)
+    return np.stack([known[text] for text in texts]) if texts else np.zeros((0, encoder.width), np.float32), len(new)
 
 
-def _read(cache: Path, width: int) -> tuple[list[str], np.ndarray]:
-    if not (cache / "texts.json").exists():
-        return [], np.zeros((0, width), np.float32)
-    try:
-        texts = json.loads((cache / "texts.json").read_text())
-        embeddings = np.load(cache / "embeddings.npy", allow_pickle=False)[: len(texts)]
-        if embeddings.shape != (len(texts), width):
-            raise ValueError(f"{len(texts)} texts, embeddings of shape {embeddings.shape}")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"the cache of text embeddings in {cache} is damaged ({error}); remove the folder") from error
-    return texts, embeddings
+def _read(cache: Path, width: int) -> dict[str, np.ndarray]:
+    known = {}
+    for path in sorted(cache.glob("*.parquet")):
+        try:
+            table = pq.read_table(path, columns=["text", "embedding"])
+            vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(len(table), width)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise ValueError(f"{path}, embeddings of texts, is damaged ({error}); remove the file") from error
+        known |= zip(table["text"].to_pylist(), vectors, strict=True)
+    return known
 
 
-def _write(cache: Path, texts: list[str], embeddings: np.ndarray) -> None:
+def _write(cache: Path, texts: list[str], vectors: np.ndarray) -> None:
     cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / "embeddings.tmp", "wb") as file:
-        np.save(file, embeddings)
-    (cache / "texts.tmp").write_text(json.dumps(texts))
-    # Embeddings first, and only as many rows are read as there are texts: a kill between the two loses nothing.
-    (cache / "embeddings.tmp").replace(cache / "embeddings.npy")
-    (cache / "texts.tmp").replace(cache / "texts.json")
+    column = pa.FixedSizeListArray.from_arrays(np.ascontiguousarray(vectors, np.float32).reshape(-1), vectors.shape[1])
+    name = uuid.uuid4().hex
+    unfinished = cache / f"{name}.tmp"
+    pq.write_table(pa.table({"text": texts, "embedding": column}), unfinished)
+    unfinished.replace(cache / f"{name}.parquet")

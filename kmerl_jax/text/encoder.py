@@ -1,6 +1,6 @@
 """What turns texts into vectors: one interface, several encoders, by name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,22 +15,32 @@ class TextEncoder(Protocol):
         name: as in the config.
         width: E, of an embedding.
         fingerprint: changes whenever the same text would get another embedding; the cache is keyed by it.
+        cut: texts embedded so far whose ends were not read, because they were too long.
     """
 
     name: str
     width: int
     fingerprint: str
+    cut: int
 
-    def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Embeddings [N, E] float32 of N texts."""
+    def embed(
+        self, texts: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> np.ndarray:
+        """Embeddings [N, E] float32 of N texts; `progress` is called with the texts done and the number in all."""
 
 
-def load(name: str) -> TextEncoder:
-    """The text encoder that `text.encoder` names.
+def load(config, dtype) -> TextEncoder:
+    """The text encoder that `text.encoder` names: lexical, a folder, or an id on the Hugging Face Hub.
+
+    Args:
+        config: the text part of a config.
+        dtype: of matrix products.
 
     Raises:
-        ValueError: no such encoder.
+        ValueError: no such encoder, or its files are not usable.
     """
-    if name == "lexical":
+    if config.encoder == "lexical":
         return LexicalEncoder()
-    raise ValueError(f"unknown text encoder {name!r}; text.encoder is lexical")
+    from kmerl_jax.text import bert, checkpoint  # transformers takes seconds to import
+
+    return bert.BertEncoder(config.encoder, checkpoint.locate(config.encoder), config.pooling, config.window, dtype)

@@ -4,7 +4,7 @@ It knows spelling and no meaning: "RBBB" and "right bundle branch block" are str
 everything runs without a download, not to replace a language model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.sparse
@@ -19,6 +19,7 @@ class LexicalEncoder:
     name = "lexical"
     width = 768
     fingerprint = "lexical-1"
+    cut = 0
 
     def __init__(self):
         hashed = {"n_features": _FEATURES, "norm": "l2"}
@@ -28,8 +29,10 @@ class LexicalEncoder:
         # A random projection keeps angles (Johnson-Lindenstrauss); rows of unit expected length keep the scale.
         self._projection = rng.standard_normal((2 * _FEATURES, self.width), np.float32) / np.float32(self.width**0.5)
 
-    def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Embeddings [N, 768] float32 of unit length, up to the projection's error."""
+    def embed(
+        self, texts: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> np.ndarray:
+        """Embeddings [N, 768] float32 of unit length, up to the projection's error; too fast to show progress."""
         if len(texts) == 0:
             return np.zeros((0, self.width), np.float32)
         counts = scipy.sparse.hstack([self._words.transform(texts), self._characters.transform(texts)], format="csr")

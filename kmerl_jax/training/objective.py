@@ -9,6 +9,7 @@ import numpy as np
 
 from kmerl_jax.knowledge.entities import POSSIBLE
 from kmerl_jax.models import masking, tokens
+from kmerl_jax.models.bert import POOLINGS
 from kmerl_jax.models.encoder import Encoder
 from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.query_network import QueryNetwork
@@ -123,7 +124,7 @@ def build_model(config) -> KMerl:
             raise ValueError(f"{name}={heads} does not divide the width {width}")
     if not 0 <= model.lead_gain < float("inf"):
         raise ValueError(f"model.lead_gain={model.lead_gain} is not a spread: 0 (no gains) or more")
-    dtype = _dtype(config.train.dtype)
+    dtype = product_dtype(config.train.dtype)
     return KMerl(
         Encoder(model.width, model.depth, model.heads, model.mlp_ratio, model.lead_gain, dtype),
         QueryNetwork(
@@ -138,8 +139,12 @@ def build_model(config) -> KMerl:
     )
 
 
-def _dtype(name: str):
-    """bfloat16 pays on accelerators; on a CPU it is slower than float32."""
+def product_dtype(name: str):
+    """The precision of matrix products that `train.dtype` names: bfloat16 pays on accelerators, on a CPU it is slower.
+
+    Raises:
+        ValueError: an unknown precision.
+    """
     if name == "auto":
         return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
     if name not in ("float32", "bfloat16"):
@@ -156,6 +161,7 @@ def check(config) -> None:
         ("data.normalization", config.data.normalization, tokens.NORMALIZATIONS),
         ("loss.direction", config.loss.direction, losses.DIRECTIONS),
         ("data.possible", config.data.possible, tuple(POSSIBLE)),
+        ("text.pooling", config.text.pooling, POOLINGS),
     ):
         if value not in known:
             raise ValueError(f"{name}={value!r} is not one of {', '.join(known)}")

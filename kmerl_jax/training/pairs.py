@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -18,13 +19,16 @@ from kmerl_jax.training.stream import Examples
 log = logging.getLogger(__name__)
 
 
-def load(store: Store, encoder: TextEncoder, config) -> tuple[entities.Knowledge, Examples, Examples | None]:
+def load(
+    store: Store, encoder: TextEncoder, config, progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[entities.Knowledge, Examples, Examples | None]:
     """Mines the entities, embeds the reports (both kept beside the store), and puts them to the ECGs.
 
     Args:
         store: the ECGs and their reports.
         encoder: of texts.
         config: the run's config.
+        progress: called with the number of reports embedded and the number to embed.
 
     Returns:
         The entities with the labels of every entry; the training examples; the validation examples, if there are any.
@@ -38,8 +42,10 @@ def load(store: Store, encoder: TextEncoder, config) -> tuple[entities.Knowledge
 
     reports = [clean_report([report]) for report in table["report"]]
     texts = sorted(set(reports))
-    embeddings, new = cache.embed(encoder, texts, store.path / "text")
+    embeddings, new = cache.embed(encoder, texts, store.path / "text", progress)
     log.info(f"reports: {len(texts):,} distinct, {new:,} newly embedded by the {encoder.name} text encoder")
+    if encoder.cut:
+        log.info(f"reports longer than text.window={config.text.window} tokens, read up to there: {encoder.cut:,}")
     place = {text: n for n, text in enumerate(texts)}
     text_id = np.array([place[report] for report in reports], np.int32)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kmerl_jax.cohorts.store import Store
-from kmerl_jax.text import encoder as text_encoders
+from kmerl_jax.text.lexical import LexicalEncoder
 from kmerl_jax.training import loop, pairs, sharding, stream
 from kmerl_jax.training.checkpoints import Checkpoints
 from kmerl_jax.training.objective import build_objective
@@ -16,7 +16,7 @@ from kmerl_jax.training.objective import build_objective
 @pytest.fixture
 def fit(small_config, tmp_path):
     """Trains in a folder of that name, and returns the lines of metrics.jsonl and the final state."""
-    encoder = text_encoders.load("lexical")
+    encoder = LexicalEncoder()
     knowledge, train, val = pairs.load(Store(small_config.data.store), encoder, small_config)
     queries = encoder.embed(knowledge.entities)
 

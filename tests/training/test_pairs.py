@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kmerl_jax.cohorts.store import Store
-from kmerl_jax.text import encoder as text_encoders
+from kmerl_jax.text.lexical import LexicalEncoder
 from kmerl_jax.training import pairs
 
 
@@ -20,7 +20,7 @@ def load(small_config, tmp_path):
 
     def run(**changes):
         small_config.update_from_flattened_dict(changes)
-        return pairs.load(Store(folder), text_encoders.load("lexical"), small_config)
+        return pairs.load(Store(folder), LexicalEncoder(), small_config)
 
     return folder, run
 

@@ -1,0 +1,123 @@
+"""A BERT from a Hugging Face checkpoint as a frozen text encoder: MedCPT and its kin."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from transformers import AutoTokenizer
+
+from kmerl_jax.models.bert import Bert
+from kmerl_jax.text import checkpoint
+
+_BATCH_TOKENS = 4096  # of one batch: many short texts or few long ones
+_SHORTEST = 16  # tokens to which the shortest texts are padded
+
+
+class BertEncoder:
+    """Pooled hidden states of texts, in batches of similar length, split over this host's devices.
+
+    Attributes:
+        name: as in the config.
+        width: E.
+        fingerprint: of the checkpoint's files and of everything else that an embedding depends on.
+        cut: texts embedded so far that were longer than the window: their ends were not read.
+    """
+
+    def __init__(self, name: str, folder: Path, pooling: str = "mean", window: int = 512, dtype=jnp.float32):
+        """Reads a checkpoint.
+
+        Args:
+            name: as in the config.
+            folder: with config.json, the weights and the tokenizer's files.
+            pooling: see `kmerl_jax.models.bert.Bert`.
+            window: most tokens of a text, those that mark its beginning and end included.
+            dtype: of the matrix products.
+
+        Raises:
+            ValueError: the checkpoint, or a window that it does not have.
+        """
+        sizes = checkpoint.read_sizes(folder)
+        if not 3 <= window <= sizes.positions:
+            raise ValueError(f"text.window={window} is not within 3 to {sizes.positions}, the positions of {name}")
+        bert = Bert(sizes, pooling, dtype=dtype)
+        weights = checkpoint.convert(checkpoint.read_weights(folder), bert)
+        self._tokenizer = _load_tokenizer(folder, sizes.vocabulary)
+        self._window = window
+        mesh = Mesh(np.array(jax.local_devices()), ("data",))
+        self._devices = mesh.size
+        self._split = NamedSharding(mesh, PartitionSpec("data"))
+        self._params = jax.device_put(weights, NamedSharding(mesh, PartitionSpec()))
+        self._forward = jax.jit(lambda params, ids, valid: bert.apply({"params": params}, ids, valid))
+        self.name, self.width, self.cut = name, sizes.width, 0
+        self.fingerprint = f"bert-1 {_digest(folder)} {pooling} {window} {jnp.dtype(dtype).name}"
+
+    def embed(
+        self, texts: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> np.ndarray:
+        """Embeddings [N, E] float32; they depend neither on what else is embedded nor on padding.
+
+        Args:
+            texts: N texts.
+            progress: called with the number of texts done and the number in all.
+        """
+        out = np.zeros((len(texts), self.width), np.float32)
+        tokens = self._tokenize(texts)
+        buckets: dict[int, list[int]] = {}
+        for n, ids in enumerate(tokens):
+            buckets.setdefault(max(_SHORTEST, 1 << (len(ids) - 1).bit_length()), []).append(n)
+        done = 0
+        for length, rows in sorted(buckets.items()):
+            length = min(length, self._window)
+            size = min(max(_BATCH_TOKENS // length, 1), 1 << (len(rows) - 1).bit_length())
+            size = -(-size // self._devices) * self._devices
+            for start in range(0, len(rows), size):
+                part = rows[start : start + size]
+                ids = np.zeros((size, length), np.int32)
+                valid = np.zeros((size, length), bool)
+                for row, n in enumerate(part):
+                    ids[row, : len(tokens[n])] = tokens[n]
+                    valid[row, : len(tokens[n])] = True
+                batch = jax.device_put((ids, valid), self._split)
+                out[part] = jax.device_get(self._forward(self._params, *batch))[: len(part)]
+                done += len(part)
+                progress(done, len(texts))
+        return out
+
+    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        if len(texts) == 0:
+            return []
+        whole = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        room = self._window - 2
+        self.cut += sum(len(ids) > room for ids in whole)
+        begin, end = self._tokenizer.cls_token_id, self._tokenizer.sep_token_id
+        return [[begin, *ids[:room], end] for ids in whole]
+
+
+def _load_tokenizer(folder: Path, vocabulary: int):
+    if not any((folder / name).is_file() for name in ("vocab.txt", "tokenizer.json")):
+        raise ValueError(f"{folder} has neither vocab.txt nor tokenizer.json, so no tokenizer")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers raises many kinds, over many lines
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{folder} has a tokenizer that cannot be read: {reason}") from error
+    if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
+        raise ValueError(f"the tokenizer in {folder} has no [CLS] or no [SEP]: not that of a BERT")
+    if len(tokenizer) > vocabulary:
+        raise ValueError(f"the tokenizer in {folder} knows {len(tokenizer):,} tokens, the weights {vocabulary:,}")
+    return tokenizer
+
+
+def _digest(folder: Path) -> str:
+    """Of every file that an embedding depends on."""
+    digest = hashlib.sha256()
+    for name in checkpoint.FILES:
+        if (folder / name).is_file():
+            digest.update(name.encode())
+            with open(folder / name, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:32]
