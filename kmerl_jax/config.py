@@ -102,7 +102,6 @@ def base(name: str, recipe: str) -> ConfigDict:
         c.train.validate_every = c.train.steps // 2
         c.train.validation_batches = 4
         c.checkpoint.every = c.train.steps // 2
-        c.evaluation.probe_records = 500  # encoding them takes longer than all other scoring
         c.model.lead_gain = 0.7
         c.model.query_mlp_ratio = 1
         c.loss.entities = 20.0  # a mean over many rare entities is small beside the contrast
@@ -111,6 +110,8 @@ def base(name: str, recipe: str) -> ConfigDict:
         c.optimizer.warmup_steps = 30
         c.optimizer.decay = "linear"
         c.optimizer.b2 = 0.99
+    if recipe == "demo":
+        c.evaluation.probe_records = 500  # the demo is to end within ten minutes on slow cores
     if recipe == "mimic":
         c.data.store = "data/mimic_iv_ecg"
         c.data.min_positives = 100

@@ -67,25 +67,22 @@ class BertLayer(nn.Module):
 
     Attributes:
         sizes: of the model.
-        dropout: share of the attention weights, and of what each half adds, that is dropped; 0: none.
         dtype: of the matrix products.
     """
 
     sizes: BertSizes
-    dropout: float = 0.0
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array) -> tuple[jax.Array, None]:
         """[N, L, D] and [N, L] bool to [N, L, D]; the None is what `nn.scan` stacks."""
         sizes = self.sizes
-        drop = nn.Dropout(self.dropout, deterministic=not self.dropout)
         y = x.astype(self.dtype)
-        y = Attention(sizes.heads, self.dtype, self.dropout, name="attention")(y, y, valid)
-        x = layer_norm("attention_norm", sizes.epsilon)(x + drop(y))
+        y = Attention(sizes.heads, self.dtype, name="attention")(y, y, valid)
+        x = layer_norm("attention_norm", sizes.epsilon)(x + y)
         y = dense_rows(x.astype(self.dtype), sizes.mlp_width, self.dtype, "up")
         y = dense_rows(ACTIVATIONS[sizes.activation](y), sizes.width, self.dtype, "down")
-        return layer_norm("mlp_norm", sizes.epsilon)(x + drop(y)), None
+        return layer_norm("mlp_norm", sizes.epsilon)(x + y), None
 
 
 class Bert(nn.Module):
@@ -99,26 +96,24 @@ class Bert(nn.Module):
         pooling: one of `POOLINGS`: mean over the valid tokens; the first token; the first token through the pooler, a
             dense layer and tanh.
         trainable_layers: how many of the last layers are "upper".
-        dropout: of the upper layers.
         dtype: of the matrix products; parameters, norms and softmax are float32.
     """
 
     sizes: BertSizes
     pooling: str = "mean"
     trainable_layers: int = 0
-    dropout: float = 0.0
     dtype: Dtype = jnp.float32
 
     def setup(self):
-        def layers(depth: int, dropout: float) -> nn.Module:
-            return stacked(BertLayer, depth, inputs=1, unrolled=False)(self.sizes, dropout, self.dtype)
+        def layers(depth: int) -> nn.Module:
+            return stacked(BertLayer, depth, inputs=1, unrolled=False)(self.sizes, self.dtype)
 
         self.embeddings = BertEmbeddings(self.sizes)
         lower = self.sizes.depth - self.trainable_layers
         if lower:
-            self.lower = layers(lower, 0.0)
+            self.lower = layers(lower)
         if self.trainable_layers:
-            self.upper = layers(self.trainable_layers, self.dropout)
+            self.upper = layers(self.trainable_layers)
         if self.pooling == "pooler":
             self.pooler = nn.Dense(self.sizes.width)
 

@@ -19,12 +19,10 @@ class Attention(nn.Module):
     Attributes:
         heads: number of heads; they divide the width of `x`.
         dtype: of the matrix products; softmax is in float32.
-        dropout: share of the attention weights that is dropped.
     """
 
     heads: int
     dtype: Dtype = jnp.float32
-    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, memory: jax.Array, valid: jax.Array | None) -> jax.Array:
@@ -47,8 +45,7 @@ class Attention(nn.Module):
         score = jnp.einsum("bqhk,bthk->bhqt", query, key).astype(jnp.float32)
         if valid is not None:
             score = jnp.where(valid[:, None, None, :], score, jnp.finfo(jnp.float32).min)
-        weight = nn.Dropout(self.dropout, deterministic=not self.dropout)(jax.nn.softmax(score)).astype(self.dtype)
-        mixed = jnp.einsum("bhqt,bthk->bqhk", weight, value)
+        mixed = jnp.einsum("bhqt,bthk->bqhk", jax.nn.softmax(score).astype(self.dtype), value)
         return dense_rows(mixed.reshape(*mixed.shape[:2], width), width, self.dtype, "out", SMALL)
 
 

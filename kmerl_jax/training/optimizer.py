@@ -6,7 +6,7 @@ import optax
 # Muon's updates are given the root mean square that AdamW's usually have, so one learning rate serves both (Liu et al.,
 # Muon is scalable for LLM training, 2025, section 2.2).
 _ADAM_RMS = 0.2
-# Of five steps, the usual number, the last two cost as much as they bring in runs of a few hundred updates on a CPU.
+# Usually five; on a CPU the iteration is a good part of a training step.
 _NEWTON_SCHULZ_STEPS = 3
 
 
