@@ -29,6 +29,7 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.data = ConfigDict()
     c.data.store = f"data/{recipe}"  # made by python -m kmerl_jax.prepare; data/demo makes itself
     c.data.normalization = "mv"  # of an ECG's visible tokens: mv (fixed scale), zscore, minmax
+    c.data.knowledge = "grammar"  # reading of the reports: grammar (made if missing), or what mine --name=... wrote
     c.data.min_report_words = 4  # records with shorter reports are not trained on (as MERL)
     c.data.min_positives = 10  # an entity becomes a query with that many positive training records
     c.data.possible = "unknown"  # label of an entity that a report calls possible: unknown (no loss) or positive

@@ -47,16 +47,16 @@ def main() -> None:
     store = open_store(Path(config.data.store), config.recipe)
     run = Run(Path(_WORKDIR.value or f"runs/{config.name}-{config.recipe}"), config)
 
-    knowledge, train, val = pairs.load(store, encoder, config, command.Progress("embedding", "reports"))
-    queries = encoder.embed(knowledge.entities)
-    run.keep_entities(knowledge, store.manifest["plan"], queries)
+    asked, train, val = pairs.load(store, encoder, config, command.Progress("embedding", "reports"))
+    queries = encoder.embed(asked.entities)
+    run.keep_entities(asked, store.manifest["plan"], queries)
     steps = config.train.steps or -(-config.train.epochs * len(train.rows) // config.train.batch_size)
 
     results = run.results_of(steps)
     if results is None:
         objective = build_objective(config, queries, mesh.size)
         state = loop.fit(objective, train, val, config, steps, run.path, mesh)
-        results = evaluate(config, store, knowledge, encoder, objective, state["params"], mesh) | {"step": steps}
+        results = evaluate(config, store, asked, encoder, objective, state["params"], mesh) | {"step": steps}
         report.save(results, run.results)
     log.info(report.table(results))
     log.info(f"results: {run.results}")
@@ -76,9 +76,9 @@ def open_store(path: Path, recipe: str) -> Store:
     return store
 
 
-def evaluate(config, store: Store, knowledge, encoder, objective, params: dict, mesh) -> dict:
+def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh) -> dict:
     """Zero-shot scores of every lead set, beside a linear probe on a random encoder of the same shape."""
-    task = zero_shot.make_task(store, knowledge.entities, knowledge.labels, config.evaluation.min_positives)
+    task = zero_shot.make_task(store, asked.entities, asked.labels, config.evaluation.min_positives)
     log.info(f"scoring {len(task.names)} classes on {len(task.rows):,} {task.split} records")
     rng = np.random.default_rng(config.seed)
     count = min(config.evaluation.probe_records, len(task.train_rows))

@@ -12,10 +12,8 @@ import tomllib
 from typing import NamedTuple
 
 from kmerl_jax.knowledge import ontology
+from kmerl_jax.knowledge.reading import STATUSES
 from kmerl_jax.knowledge.statements import normalize
-
-STATUSES = ("negated", "previous", "possible", "present")
-"""What a mention can say, weakest first: of two statuses of one entity the stronger holds."""
 
 
 class Mention(NamedTuple):
@@ -33,11 +31,13 @@ class Parsed(NamedTuple):
         kind: "finding" (mentions something), "quality" (of the recording, not of the heart), "remark" (understood, says
             nothing about one entity) or "unknown" (not understood).
         unread: words without a meaning here.
+        quality: what it says of the recording, which may stand beside findings ("atrial fibrillation or artifact").
     """
 
     mentions: tuple[Mention, ...]
     kind: str
     unread: tuple[str, ...]
+    quality: tuple[str, ...]
 
 
 _LEAD_RANGE = re.compile(r"\bv([1-6]) ?- ?v?([1-6])\b")  # V3-V6, v3-6
@@ -373,19 +373,23 @@ def parse(statement: str) -> Parsed:
             strongest[name] = max(status, strongest.get(name, status), key=STATUSES.index)
     mentions = _most_specific(strongest)
     unread = tuple(lexeme.value for lexeme in lexemes if lexeme.kind == "unread")
+    quality = _about("quality", statement)
     if mentions:
         kind = "finding"
-    elif _is_about("quality", statement):
+    elif quality:
         kind = "quality"
-    elif _is_about("remark", statement) or (lexemes and not unread):
+    elif _about("remark", statement) or (lexemes and not unread):
         kind = "remark"
     else:
         kind = "unknown"
-    return Parsed(mentions, kind, unread)
+    return Parsed(mentions, kind, unread, quality)
 
 
-def _is_about(kind: str, statement: str) -> bool:
-    return any(re.search(pattern, normalize(statement)) for pattern in _vocabulary()[kind])
+def _about(subject: str, statement: str) -> tuple[str, ...]:
+    """What of a statement is about the recording, or is one of the known remarks."""
+    text = normalize(statement)
+    found = (re.search(pattern, text) for pattern in _vocabulary()[subject])
+    return tuple(match[0] for match in found if match)
 
 
 def extract(statement: str) -> tuple[Mention, ...]:

@@ -9,7 +9,8 @@ import importlib.resources
 import tomllib
 from collections.abc import Mapping
 
-_RULES = ("refinements", "walls", "words")  # sections of the file that are not families of entities
+VOCABULARIES = ("scp", "snomed")
+_RULES = ("refinements", "walls", "words", "codes")  # sections of the file that are not families of entities
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +22,14 @@ class Entity:
         family: section of the file it stands in ("rhythm", "conduction", ...).
         parents: its superclasses, one step up.
         phrases: other ways to say it; `name` itself is not among them.
+        codes: vocabulary ("scp", "snomed") -> its codes for the entity.
     """
 
     name: str
     family: str
     parents: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
+    codes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +113,8 @@ def read(text: str) -> Ontology:
             refinements[head, modifier] = f"{modifier} {head}"
             found.append(Entity(f"{modifier} {head}", family_of[head], (head,)))
     _check(found)
+    codes = _codes(rules["codes"], {entity.name for entity in found})
+    found = [dataclasses.replace(entity, codes=codes.get(entity.name, {})) for entity in found]
     ontology = Ontology(
         entities={entity.name: entity for entity in found},
         refinements=refinements,
@@ -136,6 +141,23 @@ def _check(found: list[Entity]) -> None:
         missing = [parent for parent in entity.parents if parent not in names]
         if missing:
             raise ValueError(f"ontology: superclass {missing[0]!r} of {entity.name!r} is no entity")
+
+
+def _codes(table: dict, names: set[str]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Codes by entity; raises ValueError for a code that stands twice, or for what is no entity or vocabulary."""
+    owner = {}
+    for name, vocabularies in table.items():
+        if name not in names:
+            raise ValueError(f"ontology: {name!r} has codes but is no entity")
+        if unknown := set(vocabularies) - set(VOCABULARIES):
+            raise ValueError(f"ontology: {unknown.pop()!r} of {name!r} is not one of {', '.join(VOCABULARIES)}")
+        for vocabulary, codes in vocabularies.items():
+            for code in codes:
+                if (vocabulary, code) in owner:
+                    other = owner[vocabulary, code]
+                    raise ValueError(f"ontology: {vocabulary} code {code!r} stands for {other!r} and for {name!r}")
+                owner[vocabulary, code] = name
+    return {name: {key: tuple(codes) for key, codes in entry.items()} for name, entry in table.items()}
 
 
 @functools.lru_cache(maxsize=1)

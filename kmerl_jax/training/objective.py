@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kmerl_jax.knowledge.entities import POSSIBLE
+from kmerl_jax.knowledge.queries import POSSIBLE
 from kmerl_jax.models import masking, tokens
 from kmerl_jax.models.bert import POOLINGS
 from kmerl_jax.models.encoder import Encoder

@@ -1,16 +1,13 @@
 """ECGs paired with what is said of them: from a store to the examples of each split."""
 
-import contextlib
-import hashlib
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import numpy as np
 
 from kmerl_jax.cohorts.store import Store
-from kmerl_jax.knowledge import entities
+from kmerl_jax.knowledge import mining, queries
 from kmerl_jax.knowledge.statements import clean_report
 from kmerl_jax.text import cache
 from kmerl_jax.text.encoder import TextEncoder
@@ -21,8 +18,8 @@ log = logging.getLogger(__name__)
 
 def load(
     store: Store, encoder: TextEncoder, config, progress: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[entities.Knowledge, Examples, Examples | None]:
-    """Mines the entities, embeds the reports (both kept beside the store), and puts them to the ECGs.
+) -> tuple[queries.Queries, Examples, Examples | None]:
+    """Reads the knowledge, embeds the reports (both kept beside the store), and puts them to the ECGs.
 
     Args:
         store: the ECGs and their reports.
@@ -31,14 +28,17 @@ def load(
         progress: called with the number of reports embedded and the number to embed.
 
     Returns:
-        The entities with the labels of every entry; the training examples; the validation examples, if there are any.
+        The queries with the labels of every entry; the training examples; the validation examples, if there are any.
 
     Raises:
         ValueError: no training record is left, or no entity is frequent enough.
     """
     table = store.table
     train = table["split"].to_numpy() == "train"
-    knowledge = _mined(store, train, config.data.min_positives, config.data.possible)
+    read, how = mining.open_reading(store, config.data.knowledge, write=jax.process_index() == 0)
+    asked = queries.select(read, train, config.data.min_positives, config.data.possible)
+    log.info(f"knowledge {config.data.knowledge!r}, {how}: {mining.summary(read)}")
+    log.info(f"queries: {len(asked.entities)} entities with {config.data.min_positives} positives or more")
 
     reports = [clean_report([report]) for report in table["report"]]
     texts = sorted(set(reports))
@@ -56,29 +56,9 @@ def load(
 
     def examples(split: str) -> Examples:
         rows = np.flatnonzero((table["split"].to_numpy() == split) & long_enough)
-        return Examples(store.entries, rows, embeddings, text_id[rows], knowledge.labels[rows])
+        return Examples(store.entries, rows, embeddings, text_id[rows], asked.labels[rows])
 
     training, validation = examples("train"), examples("val")
     if len(training.rows) == 0:
         raise ValueError(f"store {store.path} has no training record with a report")
-    return knowledge, training, validation if len(validation.rows) else None
-
-
-def _mined(store: Store, train: np.ndarray, min_positives: int, possible: str) -> entities.Knowledge:
-    """What the reports say, from beside the store if it was mined before by the same rules."""
-    settings = {"extractor": "grammar", "min_positives": min_positives, "possible": possible}
-    rules = hashlib.sha256(repr(settings).encode())
-    for file in sorted(Path(entities.__file__).parent.iterdir()):
-        if file.suffix in (".py", ".toml"):
-            rules.update(file.read_bytes())
-    folder = store.path / "knowledge" / f"grammar-{rules.hexdigest()[:12]}"
-    if folder.exists():
-        knowledge, how = entities.load(folder), f"read from {folder}"
-    else:
-        knowledge, report = entities.mine(store.table["statements"], train, min_positives, possible)
-        how = str(report)
-        if jax.process_index() == 0:
-            with contextlib.suppress(FileExistsError):  # another run on this store was first
-                entities.save(knowledge, folder, settings | {"report": how})
-    log.info(f"entities: {len(knowledge.entities)} queries ({len(knowledge.superclasses)} superclasses); {how}")
-    return knowledge
+    return asked, training, validation if len(validation.rows) else None

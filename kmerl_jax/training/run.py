@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from kmerl_jax.knowledge.entities import Knowledge
+from kmerl_jax.knowledge.queries import Queries
 
 # What may change when a run goes on: its length, its log lines, the hardware, and the scoring at the end.
 _FREE = (
@@ -70,11 +70,11 @@ class Run:
         """Folder of the results."""
         return self.path / "results"
 
-    def keep_entities(self, knowledge: Knowledge, store_plan: str, embeddings: np.ndarray) -> None:
+    def keep_entities(self, asked: Queries, store_plan: str, embeddings: np.ndarray) -> None:
         """Writes what the run asks of an ECG, or checks that it still asks the same.
 
         Args:
-            knowledge: the entities.
+            asked: the queries.
             store_plan: digest of what the store holds.
             embeddings: [Q, E] of the entities' names.
 
@@ -84,9 +84,9 @@ class Run:
         file = self.path / "entities.json"
         content = {
             "store_plan": store_plan,
-            "entities": list(knowledge.entities),
-            "superclasses": {name: list(members) for name, members in knowledge.superclasses.items()},
-            "positives": knowledge.counts,
+            "entities": list(asked.entities),
+            "superclasses": {name: list(members) for name, members in asked.superclasses.items()},
+            "positives": asked.counts,
         }
         if self.begun:
             before = _read(file)

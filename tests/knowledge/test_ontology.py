@@ -1,5 +1,6 @@
 """The ontology holds together, and a broken one is refused."""
 
+import pandas as pd
 import pytest
 
 from kmerl_jax.knowledge import grammar, ontology
@@ -89,6 +90,24 @@ def test_usual_terms_are_there():
         assert name in KNOWN.entities
 
 
+def test_codes_belong_to_entities_and_look_like_codes():
+    assert KNOWN.entities["inferior myocardial infarction"].codes == {"scp": ("IMI",)}
+    assert KNOWN.entities["atrial fibrillation"].codes == {"scp": ("AFIB",), "snomed": ("164889003",)}
+    for entity in KNOWN.entities.values():
+        assert all(code.isdecimal() and 6 <= len(code) <= 18 for code in entity.codes.get("snomed", ()))
+    assert sum("scp" in entity.codes for entity in KNOWN.entities.values()) >= 65
+    assert sum("snomed" in entity.codes for entity in KNOWN.entities.values()) >= 70
+
+
+def test_scp_codes_are_those_of_ptb_xl(real_data):
+    """Every statement of PTB-XL has its code here, at the entity that its description names."""
+    table = pd.read_csv(real_data / "ptb_xl" / "scp_statements.csv", index_col=0)
+    coded = {code: name for name, entity in KNOWN.entities.items() for code in entity.codes.get("scp", ())}
+    assert set(coded) == set(table.index)
+    for code, description in table["description"].items():
+        assert coded[code] in {mention.entity for mention in grammar.extract(description)}, (code, description)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -97,6 +116,12 @@ def test_usual_terms_are_there():
         ('[a]\n"x" = { said = ["y"] }\n"y" = {}', "'y' stands for 'x' and for 'y'"),
         ('[a]\n"x" = {}\n[b]\n"x" = {}', "'x' stands for 'x' and for 'x'"),
         ('[a]\n"X" = {}', "not plain lower case"),
+        ('[a]\n"x" = {}\n[codes]\n"y" = { scp = ["Y"] }', "'y' has codes but is no entity"),
+        ('[a]\n"x" = {}\n[codes]\n"x" = { icd = ["Y"] }', "'icd' of 'x' is not one of scp, snomed"),
+        (
+            '[a]\n"x" = {}\n"y" = {}\n[codes]\n"x" = { scp = ["Y"] }\n"y" = { scp = ["Y"] }',
+            "scp code 'Y' stands for 'x' and for 'y'",
+        ),
         ('[a]\n"x" = {}\n[refinements]\n"y" = ["z"]', "'y' takes modifiers but is no entity"),
     ],
 )

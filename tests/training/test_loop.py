@@ -17,8 +17,8 @@ from kmerl_jax.training.objective import build_objective
 def fit(small_config, tmp_path):
     """Trains in a folder of that name, and returns the lines of metrics.jsonl and the final state."""
     encoder = LexicalEncoder()
-    knowledge, train, val = pairs.load(Store(small_config.data.store), encoder, small_config)
-    queries = encoder.embed(knowledge.entities)
+    asked, train, val = pairs.load(Store(small_config.data.store), encoder, small_config)
+    queries = encoder.embed(asked.entities)
 
     def run(name, devices=1, objective=None, **changes):
         config = small_config.copy_and_resolve_references()

@@ -29,8 +29,8 @@ def test_what_was_mined_lies_beside_the_store_and_is_read_again(load, caplog):
     folder, run = load
     caplog.set_level(logging.INFO)
     first, train, val = run()
-    assert "statements of" in caplog.text
-    assert len(list((folder / "knowledge").iterdir())) == 1
+    assert "knowledge 'grammar', mined by the grammar" in caplog.text
+    assert [path.name for path in (folder / "knowledge").iterdir()] == ["grammar"]
     again, *_ = run()
     assert "read from" in caplog.text
     assert (again.entities, again.superclasses, again.counts) == (first.entities, first.superclasses, first.counts)
@@ -39,11 +39,21 @@ def test_what_was_mined_lies_beside_the_store_and_is_read_again(load, caplog):
     assert set(train.rows).isdisjoint(val.rows)
 
 
-def test_other_rules_are_other_knowledge(load):
+def test_one_reading_serves_any_choice_of_queries(load):
     folder, run = load
     few, many = run(**{"data.min_positives": 20})[0], run(**{"data.min_positives": 5})[0]
     assert set(few.entities) < set(many.entities)
-    assert len(list((folder / "knowledge").iterdir())) == 2
+    assert [path.name for path in (folder / "knowledge").iterdir()] == ["grammar"]
+
+
+def test_another_reading_by_its_name(load):
+    folder, run = load
+    run()
+    (folder / "knowledge" / "grammar").rename(folder / "knowledge" / "mine")
+    run(**{"data.knowledge": "mine"})
+    assert not (folder / "knowledge" / "grammar").exists()
+    with pytest.raises(FileNotFoundError, match=r"python -m kmerl_jax\.mine writes it"):
+        run(**{"data.knowledge": "llama"})
 
 
 def test_damaged_knowledge_is_named(load):
@@ -51,7 +61,7 @@ def test_damaged_knowledge_is_named(load):
     run()
     (head,) = (folder / "knowledge").glob("*/entities.json")
     head.write_text("{")
-    with pytest.raises(ValueError, match="remove the folder to mine the store again"):
+    with pytest.raises(ValueError, match="remove the folder and mine the store again"):
         run()
 
 

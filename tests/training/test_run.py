@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from kmerl_jax.config import base
-from kmerl_jax.knowledge.entities import Knowledge
+from kmerl_jax.knowledge.queries import Queries
 from kmerl_jax.training.run import Run
 
-KNOWLEDGE = Knowledge(("a", "b"), {"b": ("a",)}, {"a": 3, "b": 4}, np.zeros((5, 2), np.int8))
+ASKED = Queries(("a", "b"), {"b": ("a",)}, {"a": 3, "b": 4}, np.zeros((5, 2), np.int8), {}, {})
 EMBEDDINGS = np.eye(2, dtype=np.float32)
 
 
@@ -16,7 +16,7 @@ EMBEDDINGS = np.eye(2, dtype=np.float32)
 def begun(tmp_path):
     """A run directory with a checkpoint."""
     run = Run(tmp_path / "run", base("x", "demo"))
-    run.keep_entities(KNOWLEDGE, "plan", EMBEDDINGS)
+    run.keep_entities(ASKED, "plan", EMBEDDINGS)
     (run.checkpoints / "10").mkdir(parents=True)
     return run
 
@@ -56,18 +56,18 @@ def test_anything_else_is_refused_by_name(begun):
 
 
 def test_before_the_first_checkpoint_nothing_is_refused(tmp_path):
-    Run(tmp_path, base("x", "demo")).keep_entities(KNOWLEDGE, "plan", EMBEDDINGS)
+    Run(tmp_path, base("x", "demo")).keep_entities(ASKED, "plan", EMBEDDINGS)
     run = Run(tmp_path, changed(seed=1))
-    run.keep_entities(KNOWLEDGE, "other plan", EMBEDDINGS)
+    run.keep_entities(ASKED, "other plan", EMBEDDINGS)
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 1
 
 
 def test_other_entities_or_another_store_are_refused(begun):
     with pytest.raises(ValueError, match="with other entities"):
-        begun.keep_entities(dataclasses.replace(KNOWLEDGE, entities=("a", "c")), "plan", EMBEDDINGS)
+        begun.keep_entities(dataclasses.replace(ASKED, entities=("a", "c")), "plan", EMBEDDINGS)
     with pytest.raises(ValueError, match="a store of other content"):
-        begun.keep_entities(KNOWLEDGE, "other plan", EMBEDDINGS)
-    begun.keep_entities(KNOWLEDGE, "plan", EMBEDDINGS)
+        begun.keep_entities(ASKED, "other plan", EMBEDDINGS)
+    begun.keep_entities(ASKED, "plan", EMBEDDINGS)
 
 
 def test_results_count_for_their_step_only(begun):

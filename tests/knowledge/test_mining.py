@@ -1,0 +1,84 @@
+"""Readings of a store: made by the grammar when missing or outdated, read again, refused when they do not fit."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kmerl_jax.cohorts.store import Store
+from kmerl_jax.knowledge import mining, reading
+
+
+@pytest.fixture
+def store(demo_store, tmp_path):
+    """A store of its own: a copy in links, so that nothing derived is there yet."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    for file in demo_store.iterdir():
+        if file.is_file():
+            (folder / file.name).symlink_to(file.absolute())
+    return Store(folder)
+
+
+def test_what_the_grammar_does_not_understand_is_listed():
+    records = [["Sinus rhythm", "Wibble wobble"], ["wibble  wobble."], ["Atrial fibrillation with zebra", ""]]
+    said = mining.by_grammar([*records, ["Baseline wander", "no other finding"]]).provenance
+    assert said["not_understood"] == {"wibble wobble": 2}
+    assert said["understood_but_for_some_words"] == {"atrial fibrillation with zebra": 1}
+    assert said["kinds"] == {"finding": 2, "quality": 1, "remark": 1, "unknown": 2}
+    assert said["quality_notes"] == {"baseline": 1}
+    assert (said["records"], said["statements"], said["distinct_statements"]) == (4, 6, 5)
+
+
+def test_summary():
+    assert mining.summary(mining.by_grammar([["Sinus rhythm", "Wibble wobble"], ["wibble  wobble."]])) == (
+        "1 entities (0 superclasses) in 3 statements of 2 records, 2 distinct: "
+        "33.3% finding, 0.0% quality, 0.0% remark, 66.7% unknown"
+    )
+
+
+def test_a_reading_carries_synonyms_and_codes():
+    read = mining.by_grammar([["Atrial fibrillation"]])
+    assert read.about["atrial fibrillation"]["codes"] == {"scp": ("AFIB",), "snomed": ("164889003",)}
+    assert "afib" in read.about["atrial fibrillation"]["synonyms"]
+
+
+def test_the_grammars_reading_is_made_once(store):
+    first, how = mining.open_reading(store, "grammar")
+    assert how == "mined by the grammar"
+    again, how = mining.open_reading(store, "grammar")
+    assert how == f"read from {store.path / 'knowledge' / 'grammar'}"
+    assert again.names == first.names
+    np.testing.assert_array_equal(again.statuses, first.statuses)
+    assert [path.name for path in (store.path / "knowledge").iterdir()] == ["grammar"]
+
+
+def test_a_reading_that_is_not_to_be_kept_is_not(store):
+    mining.open_reading(store, "grammar", write=False)
+    assert not (store.path / "knowledge").exists()
+
+
+def test_another_grammar_reads_again(store, monkeypatch):
+    mining.open_reading(store, "grammar")
+    monkeypatch.setattr(mining, "rules_digest", lambda: "other")
+    assert mining.open_reading(store, "grammar")[1] == "mined by the grammar"
+    head = json.loads((store.path / "knowledge" / "grammar" / "entities.json").read_text())
+    assert head["provenance"]["rules"] == "other"
+    assert [path.name for path in (store.path / "knowledge").iterdir()] == ["grammar"]
+
+
+def test_a_reading_of_other_records_is_refused(store):
+    reading.save(mining.by_grammar([["Sinus rhythm"]]), store.path / "knowledge" / "mine")
+    with pytest.raises(ValueError, match="is of 1 records, the store has 150; mine it again"):
+        mining.open_reading(store, "mine")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/etc", ".hidden"])
+def test_a_name_that_leaves_the_store_is_refused(store, name):
+    with pytest.raises(ValueError, match="is no name of a reading"):
+        mining.open_reading(store, name)
+
+
+def test_a_name_that_was_never_mined(store):
+    with pytest.raises(FileNotFoundError, match=r"python -m kmerl_jax\.mine writes it"):
+        mining.open_reading(store, "llama")
