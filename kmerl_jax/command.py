@@ -38,8 +38,8 @@ def run(main: Callable[[], None], usage: str) -> None:
     try:
         main()
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        print("interrupted; the same command goes on where it was", file=sys.stderr, flush=True)
+        _exit(130)
     except Exception as error:
         _fail(error, 1, debug)
     sys.exit(0)
@@ -49,7 +49,11 @@ def _fail(error: Exception, status: int, debug: bool, message: str | None = None
     if debug:
         raise error
     print(f"error: {message or one_line(error)}", file=sys.stderr, flush=True)
-    # Not sys.exit: prefetching threads and a half-made checkpoint must not hold a failed command open.
+    _exit(status)
+
+
+def _exit(status: int) -> None:
+    """Not sys.exit: threads that wait for input, and a half-made checkpoint, must not hold an ended command open."""
     sys.stdout.flush()
     os._exit(status)
 

@@ -131,8 +131,11 @@ def summary(read: Reading) -> str:
     """One line on what was read and what was not."""
     said = read.provenance
     entities = f"{len(read.names)} entities ({len(read.superclasses)} superclasses)"
-    if said["extractor"] != "grammar":
-        return f"{entities} by {said['extractor']}"
+    if said["extractor"] == "llm":
+        return (
+            f"{entities} by {said['model']} in {said['texts_with_entities']:,} of {said['distinct_texts']:,} distinct "
+            f"texts of {said['records']:,} records"
+        )
     printed = max(said["statements"], 1)
     shares = ", ".join(f"{count / printed:.1%} {kind}" for kind, count in said["kinds"].items())
     return (
