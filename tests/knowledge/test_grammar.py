@@ -144,7 +144,8 @@ def real_statements() -> list[str]:
 
 
 def test_nearly_all_real_statements_are_understood():
-    kinds = Counter(parse(statement).kind for statement in (statements := real_statements()))
+    statements = real_statements()
+    kinds = Counter(parse(statement).kind for statement in statements)
     assert kinds["unknown"] <= 0.01 * len(statements)
     assert kinds["finding"] >= 0.7 * len(statements)
 
