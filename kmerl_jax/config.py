@@ -38,6 +38,8 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.text = ConfigDict()
     c.text.encoder = "lexical"  # hashed n-grams (offline, no meaning), or a BERT: a folder or a Hugging Face Hub id
     c.text.pooling = "mean"  # of a BERT's last states: mean over tokens, cls, or pooler
+    c.text.trainable_layers = 0  # last layers of a BERT that learn with the run; 0: frozen, embedded once
+    c.text.dropout = 0.0  # of these layers, while they learn
     c.text.window = 256  # most tokens of a report that a BERT reads; longer ones are cut and counted
 
     c.model = ConfigDict()

@@ -25,6 +25,7 @@ from kmerl_jax.text import encoder as text_encoders
 from kmerl_jax.training import loop, pairs, sharding
 from kmerl_jax.training.objective import build_objective, check, product_dtype
 from kmerl_jax.training.run import Run
+from kmerl_jax.training.texts import make_texts
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :RECIPE.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory. Default runs/CONFIG-RECIPE.")
@@ -48,15 +49,17 @@ def main() -> None:
     run = Run(Path(_WORKDIR.value or f"runs/{config.name}-{config.recipe}"), config)
 
     asked, train, val = pairs.load(store, encoder, config, command.Progress("embedding", "reports"))
-    queries = encoder.embed(asked.entities)
-    run.keep_entities(asked, store.manifest["plan"], queries)
+    run.keep_entities(asked, store.manifest["plan"], encoder.embed(asked.entities))
     steps = config.train.steps or -(-config.train.epochs * len(train.rows) // config.train.batch_size)
 
     results = run.results_of(steps)
     if results is None:
-        objective = build_objective(config, queries, mesh.size)
-        state = loop.fit(objective, train, val, config, steps, run.path, mesh)
-        results = evaluate(config, store, asked, encoder, objective, state["params"], mesh) | {"step": steps}
+        objective = build_objective(config, make_texts(encoder, asked.entities), mesh.size)
+        params = loop.fit(objective, train, val, config, steps, run.path, mesh)["params"]
+        if encoder.trainable:
+            encoder = encoder.trained(params["text"])
+            run.keep_entities(asked, store.manifest["plan"], encoder.embed(asked.entities))
+        results = evaluate(config, store, asked, encoder, objective, params, mesh) | {"step": steps}
         report.save(results, run.results)
     log.info(report.table(results))
     log.info(f"results: {run.results}")

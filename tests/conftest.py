@@ -12,6 +12,15 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 REPOSITORY = Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compilations(tmp_path_factory):
+    """Most of the time of a small run is compilation, of programs that many tests share: each is compiled once."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "compilations"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)  # for the commands that tests start
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real ECGs; tests that need it are skipped where it is absent."""
@@ -50,6 +59,7 @@ def small_config(demo_store):
     config.data.store = str(demo_store)
     config.data.min_positives = 5
     config.model.update(width=32, depth=2, heads=2, projection=16, query_width=32, query_depth=1, query_heads=2)
+    config.masking.max_leads = 2  # a step is compiled for each number of leads
     config.train.update(batch_size=8, steps=6, validate_every=3, validation_batches=1, log_every=1)
     config.optimizer.update(name="adamw", learning_rate=5e-4)  # compiles in half the time
     config.checkpoint.every = 2

@@ -67,10 +67,12 @@ class BertLayer(nn.Module):
 
     Attributes:
         sizes: of the model.
+        dropout: rate at which what is added is dropped, where a "dropout" key is given.
         dtype: of the matrix products.
     """
 
     sizes: BertSizes
+    dropout: float = 0.0
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -78,11 +80,12 @@ class BertLayer(nn.Module):
         """[N, L, D] and [N, L] bool to [N, L, D]; the None is what `nn.scan` stacks."""
         sizes = self.sizes
         y = x.astype(self.dtype)
+        drop = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))
         y = Attention(sizes.heads, self.dtype, name="attention")(y, y, valid)
-        x = layer_norm("attention_norm", sizes.epsilon)(x + y)
+        x = layer_norm("attention_norm", sizes.epsilon)(x + drop(y))
         y = dense_rows(x.astype(self.dtype), sizes.mlp_width, self.dtype, "up")
         y = dense_rows(ACTIVATIONS[sizes.activation](y), sizes.width, self.dtype, "down")
-        return layer_norm("mlp_norm", sizes.epsilon)(x + y), None
+        return layer_norm("mlp_norm", sizes.epsilon)(x + drop(y)), None
 
 
 class Bert(nn.Module):
@@ -96,24 +99,26 @@ class Bert(nn.Module):
         pooling: one of `POOLINGS`: mean over the valid tokens; the first token; the first token through the pooler, a
             dense layer and tanh.
         trainable_layers: how many of the last layers are "upper".
+        dropout: of the upper layers, where a "dropout" key is given; the others never drop.
         dtype: of the matrix products; parameters, norms and softmax are float32.
     """
 
     sizes: BertSizes
     pooling: str = "mean"
     trainable_layers: int = 0
+    dropout: float = 0.0
     dtype: Dtype = jnp.float32
 
     def setup(self):
-        def layers(depth: int) -> nn.Module:
-            return stacked(BertLayer, depth, inputs=1, unrolled=False)(self.sizes, self.dtype)
+        def layers(depth: int, dropout: float) -> nn.Module:
+            return stacked(BertLayer, depth, inputs=1, unrolled=False)(self.sizes, dropout, self.dtype)
 
         self.embeddings = BertEmbeddings(self.sizes)
         lower = self.sizes.depth - self.trainable_layers
         if lower:
-            self.lower = layers(lower)
+            self.lower = layers(lower, 0.0)
         if self.trainable_layers:
-            self.upper = layers(self.trainable_layers)
+            self.upper = layers(self.trainable_layers, self.dropout)
         if self.pooling == "pooler":
             self.pooler = nn.Dense(self.sizes.width)
 

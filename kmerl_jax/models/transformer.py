@@ -92,7 +92,7 @@ def stacked(layer: type[nn.Module], depth: int, inputs: int, unrolled: bool) -> 
     return nn.scan(
         layer,
         variable_axes={"params": 0},
-        split_rngs={"params": True},
+        split_rngs={"params": True, "dropout": True},
         in_axes=(nn.broadcast,) * inputs,
         length=depth,
         unroll=depth if unrolled else 1,

@@ -1,5 +1,6 @@
-"""A BERT from a Hugging Face checkpoint as a frozen text encoder: MedCPT and its kin."""
+"""A BERT from a Hugging Face checkpoint as a text encoder: MedCPT and its kin."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,10 +25,22 @@ class BertEncoder:
         name: as in the config.
         width: E.
         fingerprint: of the checkpoint's files and of everything else that an embedding depends on.
-        cut: texts embedded so far that were longer than the window: their ends were not read.
+        cut: texts read so far that were longer than the window: their ends were not.
+        trainable: whether upper layers learn with the run.
+        bert: the module.
+        weights: its parameters, on the host.
     """
 
-    def __init__(self, name: str, folder: Path, pooling: str = "mean", window: int = 512, dtype=jnp.float32):
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        pooling: str = "mean",
+        window: int = 512,
+        trainable_layers: int = 0,
+        dropout: float = 0.0,
+        dtype=jnp.float32,
+    ):
         """Reads a checkpoint.
 
         Args:
@@ -35,22 +48,30 @@ class BertEncoder:
             folder: with config.json, the weights and the tokenizer's files.
             pooling: see `kmerl_jax.models.bert.Bert`.
             window: most tokens of a text, those that mark its beginning and end included.
+            trainable_layers: how many of the last layers learn with the run.
+            dropout: of these layers, while they learn.
             dtype: of the matrix products.
 
         Raises:
-            ValueError: the checkpoint, or a window that it does not have.
+            ValueError: the checkpoint, or a window or layers that it does not have, or dropout where nothing learns.
         """
         sizes = checkpoint.read_sizes(folder)
         if not 3 <= window <= sizes.positions:
             raise ValueError(f"text.window={window} is not within 3 to {sizes.positions}, the positions of {name}")
-        bert = Bert(sizes, pooling, dtype=dtype)
-        weights = checkpoint.convert(checkpoint.read_weights(folder), bert)
+        if not 0 <= trainable_layers <= sizes.depth:
+            raise ValueError(f"text.trainable_layers={trainable_layers} is not within 0 to {sizes.depth}: {name}")
+        if not 0 <= dropout < 1 or (dropout and not trainable_layers):
+            raise ValueError(f"text.dropout={dropout} is not within 0 to 1, or no text.trainable_layers drop anything")
+        bert = Bert(sizes, pooling, trainable_layers, dropout, dtype)
+        self.bert, self.trainable = bert, trainable_layers > 0
+        self.weights = checkpoint.convert(checkpoint.read_weights(folder), bert)
         self._tokenizer = _load_tokenizer(folder, sizes.vocabulary)
         self._window = window
         mesh = Mesh(np.array(jax.local_devices()), ("data",))
         self._devices = mesh.size
         self._split = NamedSharding(mesh, PartitionSpec("data"))
-        self._params = jax.device_put(weights, NamedSharding(mesh, PartitionSpec()))
+        self._whole = NamedSharding(mesh, PartitionSpec())
+        self._params = jax.device_put(self.weights, self._whole)
         self._forward = jax.jit(lambda params, ids, valid: bert.apply({"params": params}, ids, valid))
         self.name, self.width, self.cut = name, sizes.width, 0
         self.fingerprint = f"bert-1 {_digest(folder)} {pooling} {window} {jnp.dtype(dtype).name}"
@@ -86,6 +107,23 @@ class BertEncoder:
                 done += len(part)
                 progress(done, len(texts))
         return out
+
+    def tokens(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens [N, L] int32 and which of them are valid [N, L] bool; L fits the longest text."""
+        listed = self._tokenize(texts)
+        length = max(map(len, listed))
+        ids = np.zeros((len(texts), length), np.int32)
+        valid = np.zeros((len(texts), length), bool)
+        for row, one in enumerate(listed):
+            ids[row, : len(one)], valid[row, : len(one)] = one, True
+        return ids, valid
+
+    def trained(self, weights: dict) -> "BertEncoder":
+        """The same encoder with the weights that a run arrived at."""
+        encoder = copy.copy(self)
+        encoder.weights = jax.device_get(weights)
+        encoder._params = jax.device_put(encoder.weights, self._whole)
+        return encoder
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         if len(texts) == 0:

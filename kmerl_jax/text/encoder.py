@@ -9,19 +9,21 @@ from kmerl_jax.text.lexical import LexicalEncoder
 
 
 class TextEncoder(Protocol):
-    """A frozen text encoder.
+    """A text encoder.
 
     Attributes:
         name: as in the config.
         width: E, of an embedding.
         fingerprint: changes whenever the same text would get another embedding; the cache is keyed by it.
-        cut: texts embedded so far whose ends were not read, because they were too long.
+        cut: texts read so far whose ends were not, because they were too long.
+        trainable: whether some of it learns with the run; then a run needs tokens rather than embeddings.
     """
 
     name: str
     width: int
     fingerprint: str
     cut: int
+    trainable: bool
 
     def embed(
         self, texts: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
@@ -37,10 +39,23 @@ def load(config, dtype) -> TextEncoder:
         dtype: of matrix products.
 
     Raises:
-        ValueError: no such encoder, or its files are not usable.
+        ValueError: no such encoder, its files are not usable, or it has not as many layers to train.
     """
     if config.encoder == "lexical":
+        if config.trainable_layers:
+            raise ValueError(
+                f"text.trainable_layers={config.trainable_layers}, but the lexical encoder has no layers; "
+                "text.encoder names a BERT"
+            )
         return LexicalEncoder()
     from kmerl_jax.text import bert, checkpoint  # transformers takes seconds to import
 
-    return bert.BertEncoder(config.encoder, checkpoint.locate(config.encoder), config.pooling, config.window, dtype)
+    return bert.BertEncoder(
+        config.encoder,
+        checkpoint.locate(config.encoder),
+        config.pooling,
+        config.window,
+        config.trainable_layers,
+        config.dropout,
+        dtype,
+    )

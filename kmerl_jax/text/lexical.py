@@ -20,6 +20,7 @@ class LexicalEncoder:
     width = 768
     fingerprint = "lexical-1"
     cut = 0
+    trainable = False
 
     def __init__(self):
         hashed = {"n_features": _FEATURES, "norm": "l2"}

@@ -41,7 +41,7 @@ def fit(
         ValueError: the loss or its gradient became infinite or NaN; or the input or a checkpoint is unusable.
     """
     init_key, mask_key, val_key = jax.random.split(jax.random.key(config.seed), 3)
-    tx = optimizer(config.optimizer, steps)
+    tx = optimizer(config.optimizer, steps, objective.frozen)
     checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep)
     try:
         first = next(iter(_stream(train, config)))

@@ -1,11 +1,10 @@
 """What the training loop minimises. The loop knows `init` and `loss` and nothing of K-MERL."""
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from kmerl_jax.knowledge.queries import POSSIBLE
 from kmerl_jax.models import masking, tokens
@@ -15,9 +14,7 @@ from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.query_network import QueryNetwork
 from kmerl_jax.training import losses
 from kmerl_jax.training.optimizer import optimizer
-
-Params = Any
-Batch = dict[str, jax.Array]
+from kmerl_jax.training.texts import Batch, Params, Texts, is_frozen
 
 
 class Objective(Protocol):
@@ -26,7 +23,7 @@ class Objective(Protocol):
     def init(self, key: jax.Array, batch: Batch) -> Params:
         """Parameters, for batches of this shape."""
 
-    def loss(self, params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch and what else should be written down.
 
         Args:
@@ -34,16 +31,25 @@ class Objective(Protocol):
             batch: see `kmerl_jax.training.stream`.
             key: the run's key for everything random, the same at every step: what is drawn for a record follows from
                 `batch["index"]`, its place in the stream.
+            train: False where nothing is learnt from the batch.
         """
+
+    def pretrained(self) -> Params:
+        """Branches of the parameters' tree that do not begin as `init` makes them."""
+        return {}
+
+    def frozen(self, path: tuple[str, ...]) -> bool:
+        """Whether the parameter at a path stays as it is."""
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
-class KMerlObjective:
+class KMerlObjective(Objective):
     """K-MERL's two losses on masked leads (paper, Eqs. 4 and 5).
 
     Attributes:
         model: the network.
-        queries: [Q, E], embeddings of the entities' names.
+        texts: embeds reports and the names of entities.
         masking: what a step sees.
         normalization: of the tokens.
         contrast_weight: of the contrastive loss.
@@ -55,7 +61,7 @@ class KMerlObjective:
     """
 
     model: KMerl
-    queries: np.ndarray
+    texts: Texts
     masking: masking.Masking
     normalization: str
     contrast_weight: float
@@ -66,15 +72,29 @@ class KMerlObjective:
     shards: int = 1
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
-        """Parameters of the model."""
-        (part, bag), *_ = self._parts(batch, key)
-        return self.model.init(key, bag, part["text"], jnp.asarray(self.queries))["params"]
+        """Parameters of the model, and of what embeds texts if it learns."""
+        (_, bag), *_ = self._parts(batch, key)
+        one = jnp.zeros((1, self.texts.width))
+        params = self.model.init(key, bag, one, one)["params"]
+        return params | jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.pretrained())
 
-    def loss(self, params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def pretrained(self) -> Params:
+        """The weights of what embeds texts."""
+        return {"text": self.texts.weights} if self.texts.weights else {}
+
+    def frozen(self, path: tuple[str, ...]) -> bool:
+        """The lower part of what embeds texts."""
+        return path[0] == "text" and is_frozen(path[1])
+
+    def loss(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The weighted sum; metrics are the two losses and the retrieval accuracy within the batch."""
-        parts = self._parts(batch, key)
+        mask_key, text_key = jax.random.split(key)
+        parts = self._parts(batch, mask_key)
+        text_key = text_key if train else None
+        queries = self.texts.queries(params, batch, text_key)
         outs = [
-            self.model.apply({"params": params}, bag, part["text"], jnp.asarray(self.queries)) for part, bag in parts
+            self.model.apply({"params": params}, bag, self.texts.reports(params, part, text_key), queries)
+            for part, bag in parts
         ]
         ecg, text, logits = (jnp.concatenate([out[name] for out in outs]) for name in ("ecg", "text", "logits"))
         text_id, labels = (jnp.concatenate([part[name] for part, _ in parts]) for name in ("text_id", "labels"))
@@ -171,17 +191,17 @@ def _masking(config) -> masking.Masking:
     return masking.Masking(config.masking.min_leads, config.masking.max_leads, config.masking.masked_segments)
 
 
-def build_objective(config, queries: np.ndarray, shards: int = 1) -> KMerlObjective:
+def build_objective(config, texts: Texts, shards: int = 1) -> KMerlObjective:
     """K-MERL's objective as the config describes it.
 
     Args:
         config: a resolved config.
-        queries: [Q, E], embeddings of the entities' names.
+        texts: embeds reports and the names of entities.
         shards: devices that the batch is split over.
     """
     return KMerlObjective(
         build_model(config),
-        queries,
+        texts,
         _masking(config),
         config.data.normalization,
         config.loss.contrast,

@@ -1,5 +1,7 @@
 """What turns a gradient into an update: the schedule of the learning rate, AdamW and Muon."""
 
+from collections.abc import Callable
+
 import jax
 import optax
 
@@ -31,7 +33,9 @@ def schedule(config, steps: int) -> optax.Schedule:
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), down], [warmup])
 
 
-def optimizer(config, steps: int) -> optax.GradientTransformation:
+def optimizer(
+    config, steps: int, frozen: Callable[[tuple[str, ...]], bool] = lambda path: False
+) -> optax.GradientTransformation:
     """The optimiser behind gradient clipping.
 
     "adamw" is the paper's (appendix B; the clipping is ours). "muon" moves matrices along the nearest orthogonal
@@ -41,6 +45,7 @@ def optimizer(config, steps: int) -> optax.GradientTransformation:
     Args:
         config: the optimiser's part of a config.
         steps: length of the run.
+        frozen: of the path of a parameter: it is not updated, nor does the optimiser keep anything for it.
 
     Raises:
         ValueError: an unknown name or decay.
@@ -61,7 +66,15 @@ def optimizer(config, steps: int) -> optax.GradientTransformation:
         )
     else:
         raise ValueError(f"optimizer.name={config.name!r} is not one of adamw, muon")
-    return optax.chain(optax.clip_by_global_norm(config.clip), tx)
+    tx = optax.chain(optax.clip_by_global_norm(config.clip), tx)
+    return optax.partition({"trained": tx, "frozen": optax.set_to_zero()}, lambda params: _kinds(params, frozen))
+
+
+def _kinds(params, frozen: Callable[[tuple[str, ...]], bool]):
+    def kind(path, _) -> str:
+        return "frozen" if frozen(tuple(key.key for key in path)) else "trained"
+
+    return jax.tree_util.tree_map_with_path(kind, params)
 
 
 def _matrices(params):

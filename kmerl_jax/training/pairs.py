@@ -42,8 +42,13 @@ def load(
 
     reports = [clean_report([report]) for report in table["report"]]
     texts = sorted(set(reports))
-    embeddings, new = cache.embed(encoder, texts, store.path / "text", progress)
-    log.info(f"reports: {len(texts):,} distinct, {new:,} newly embedded by the {encoder.name} text encoder")
+    if encoder.trainable:
+        said = dict(zip(("text_tokens", "text_valid"), encoder.tokens(texts), strict=True))
+        log.info(f"reports: {len(texts):,} distinct, embedded at every step by the {encoder.name} text encoder")
+    else:
+        said = {}
+        said["text"], new = cache.embed(encoder, texts, store.path / "text", progress)
+        log.info(f"reports: {len(texts):,} distinct, {new:,} newly embedded by the {encoder.name} text encoder")
     if encoder.cut:
         log.info(f"reports longer than text.window={config.text.window} tokens, read up to there: {encoder.cut:,}")
     place = {text: n for n, text in enumerate(texts)}
@@ -56,7 +61,7 @@ def load(
 
     def examples(split: str) -> Examples:
         rows = np.flatnonzero((table["split"].to_numpy() == split) & long_enough)
-        return Examples(store.entries, rows, embeddings, text_id[rows], asked.labels[rows])
+        return Examples(store.entries, rows, said, text_id[rows], asked.labels[rows])
 
     training, validation = examples("train"), examples("val")
     if len(training.rows) == 0:

@@ -33,18 +33,21 @@ def init_state(
         }
 
     shardings = sharding.state_shardings(jax.eval_shape(init, batch), mesh)
-    return jax.jit(init, out_shardings=shardings)(batch)
+    state = jax.jit(init, out_shardings=shardings)(batch)
+    given = objective.pretrained()
+    put = jax.device_put(given, {name: shardings["params"][name] for name in given})
+    return state | {"params": state["params"] | put}
 
 
 def make_step(
-    objective: Objective, tx: optax.GradientTransformation, mask_key: jax.Array, state: State, mesh: Mesh
+    objective: Objective, tx: optax.GradientTransformation, key: jax.Array, state: State, mesh: Mesh
 ) -> Callable[[State, Batch], tuple[State, dict]]:
     """The compiled training step.
 
     Args:
         objective: what is minimised.
         tx: the optimiser.
-        mask_key: the run's key for everything random, the same at every step.
+        key: the run's key for everything random, the same at every step.
         state: a state, for its shardings; it is not used.
         mesh: the devices.
 
@@ -54,7 +57,7 @@ def make_step(
     """
 
     def step(state: State, batch: Batch) -> tuple[State, dict]:
-        (loss, metrics), gradient = jax.value_and_grad(objective.loss, has_aux=True)(state["params"], batch, mask_key)
+        (loss, metrics), gradient = jax.value_and_grad(objective.loss, has_aux=True)(state["params"], batch, key, True)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, optimizer_state = tx.update(gradient, state["optimizer"], state["params"])
@@ -79,11 +82,11 @@ def make_step(
     )
 
 
-def make_evaluation(objective: Objective, mask_key: jax.Array, mesh: Mesh) -> Callable[[dict, Batch], dict]:
+def make_evaluation(objective: Objective, key: jax.Array, mesh: Mesh) -> Callable[[dict, Batch], dict]:
     """A compiled function of (params, batch) to the metrics of a batch that nothing is learnt from."""
 
     def evaluate(params: dict, batch: Batch) -> dict:
-        loss, metrics = objective.loss(params, batch, mask_key)
+        loss, metrics = objective.loss(params, batch, key, False)
         return {"loss": loss, **metrics}
 
     return jax.jit(evaluate, out_shardings=sharding.replicated(mesh))

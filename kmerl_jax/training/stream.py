@@ -24,21 +24,23 @@ class Examples:
     Attributes:
         entries: the store's encoded entries.
         rows: [N] indices of the split's entries in the store.
-        text: [D, E] float32, embeddings of the distinct reports.
+        texts: name -> [D, ...], what is known of each of D distinct reports: "text", their embeddings, or their tokens,
+            "text_tokens" and "text_valid".
         text_id: [N] int32, which of them is each record's.
         labels: [N, Q] int8: 1 present, 0 absent, -1 not known.
     """
 
     entries: store.ArrayRecordDataSource
     rows: np.ndarray
-    text: np.ndarray
+    texts: dict[str, np.ndarray]
     text_id: np.ndarray
     labels: np.ndarray
 
     def describe(self, row: np.ndarray) -> Batch:
         """Texts and labels of the records at [B] positions of the split."""
         text_id = self.text_id[row]
-        return {"text": self.text[text_id], "text_id": text_id.astype(np.int32), "labels": self.labels[row]}
+        texts = {name: values[text_id] for name, values in self.texts.items()}
+        return texts | {"text_id": text_id.astype(np.int32), "labels": self.labels[row]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Stream:
         """Batches from `next_index` on; `next_index` moves with each.
 
         A batch holds, of each record: "index" (uint32, its place), "entry" (int32, its row in the store), "signal"
-        [12, 5000] int16 µV, "presence" [12], "segments", "text" [E], "text_id", "labels" [Q].
+        [12, 5000] int16 µV, "presence" [12], "segments", "text_id", "labels" [Q], and what `Examples.texts` has.
         """
         # Grain's default buffers 500 elements, and an element is a batch here.
         data = self._blocks.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))

@@ -10,7 +10,8 @@ from kmerl_jax.cohorts.store import Store
 from kmerl_jax.text.lexical import LexicalEncoder
 from kmerl_jax.training import loop, pairs, sharding, stream
 from kmerl_jax.training.checkpoints import Checkpoints
-from kmerl_jax.training.objective import build_objective
+from kmerl_jax.training.objective import Objective, build_objective
+from kmerl_jax.training.texts import make_texts
 
 
 @pytest.fixture
@@ -18,12 +19,12 @@ def fit(small_config, tmp_path):
     """Trains in a folder of that name, and returns the lines of metrics.jsonl and the final state."""
     encoder = LexicalEncoder()
     asked, train, val = pairs.load(Store(small_config.data.store), encoder, small_config)
-    queries = encoder.embed(asked.entities)
+    texts = make_texts(encoder, asked.entities)
 
     def run(name, devices=1, objective=None, **changes):
         config = small_config.copy_and_resolve_references()
         config.update_from_flattened_dict(changes)
-        objective = objective or build_objective(config, queries)
+        objective = objective or build_objective(config, texts)
         mesh = sharding.make_mesh(config.mesh.fsdp, jax.devices()[:devices])
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
@@ -133,7 +134,7 @@ def test_any_number_of_present_leads_shares_one_compiled_step(fit, small_config,
     assert made[0]._cache_size() == 1
 
 
-class Bad:
+class Bad(Objective):
     """An objective whose loss is NaN from a given update on."""
 
     def __init__(self, at):
@@ -142,7 +143,7 @@ class Bad:
     def init(self, key, batch):
         return {"w": jax.numpy.zeros(())}
 
-    def loss(self, params, batch, key):
+    def loss(self, params, batch, key, train):
         bad = jax.numpy.where(batch["index"][0] >= 8 * (self.at - 1), jax.numpy.nan, 1.0)
         loss = (params["w"] - 1) ** 2 * bad
         return loss, {"loss_contrast": loss, "loss_entities": loss, "retrieval": loss}

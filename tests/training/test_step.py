@@ -5,14 +5,15 @@ import optax
 import pytest
 
 from kmerl_jax.training import sharding
+from kmerl_jax.training.objective import Objective
 from kmerl_jax.training.step import init_state, make_step
 
 
-class Parabola:
+class Parabola(Objective):
     def init(self, key, batch):
         return {"w": jnp.zeros((2,))}
 
-    def loss(self, params, batch, key):
+    def loss(self, params, batch, key, train):
         loss = jnp.mean((params["w"][None] - batch["x"]) ** 2)
         return loss, {"w0": params["w"][0]}
 

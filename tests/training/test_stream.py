@@ -14,7 +14,7 @@ def examples(demo_store):
     rng = np.random.default_rng(0)
     labels = rng.integers(-1, 2, (len(rows), 3)).astype(np.int8)
     text_id = rng.integers(7, size=len(rows)).astype(np.int32)
-    return Examples(opened.entries, rows, rng.normal(size=(7, 5)).astype(np.float32), text_id, labels)
+    return Examples(opened.entries, rows, {"text": rng.normal(size=(7, 5)).astype(np.float32)}, text_id, labels)
 
 
 def take(count, **options):
@@ -42,7 +42,7 @@ def test_a_batch_is_what_the_store_holds(examples, demo_store):
             np.testing.assert_array_equal(batch["presence"][n], window.presence)
             assert batch["segments"][n] == window.segments
             np.testing.assert_array_equal(batch["labels"][n], examples.labels[position])
-            np.testing.assert_array_equal(batch["text"][n], examples.text[examples.text_id[position]])
+            np.testing.assert_array_equal(batch["text"][n], examples.texts["text"][examples.text_id[position]])
 
 
 def test_each_pass_shows_every_record_once_in_another_order(examples):
@@ -91,6 +91,6 @@ def test_one_integer_is_the_whole_state(examples):
 def test_what_cannot_be_read(examples, demo_store):
     with pytest.raises(ValueError, match="not divisible by 3 processes"):
         Stream(examples, 8, 0, processes=3)
-    empty = Examples(examples.entries, examples.rows[:0], examples.text, examples.text_id[:0], examples.labels[:0])
+    empty = Examples(examples.entries, examples.rows[:0], examples.texts, examples.text_id[:0], examples.labels[:0])
     with pytest.raises(ValueError, match="empty"):
         Stream(empty, 8, 0)
