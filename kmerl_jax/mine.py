@@ -130,10 +130,10 @@ def _left_out(provenance: dict) -> dict[str, dict[str, int]]:
 
 
 def _print_estimate(steps: list[tuple[str, int, int]]) -> None:
-    log.info(f"{'step':14} {'calls':>9} {'tokens sent':>12}")
+    log.info(f"{'step':15} {'calls':>9} {'tokens sent':>12}")
     for step, calls, tokens in steps:
-        log.info(f"{step:14} {calls:9,} {tokens:12,}")
-    log.info(f"{'in all, about':14} {sum(row[1] for row in steps):9,} {sum(row[2] for row in steps):12,}")
+        log.info(f"{step:15} {calls:9,} {tokens:12,}")
+    log.info(f"{'in all, about':15} {sum(row[1] for row in steps):9,} {sum(row[2] for row in steps):12,}")
     log.info("Answers kept from before are not counted. Tokens are estimated at four characters each.")
 
 

@@ -113,7 +113,7 @@ def estimate(texts: Sequence[Sequence[str]], server: Server) -> list[tuple[str, 
             verifications.append(verification_question(text, inside))
     steps = {
         "extract": new,
-        "verify": server.unanswered(verifications),
+        "verify, at most": server.unanswered(verifications),
         "merge": [_about_names("merge", [])],
         "superclasses": [_about_names("superclasses", [])],
     }

@@ -2,6 +2,8 @@ import huggingface_hub
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
+import transformers
 
 from kmerl_jax.config import base
 from kmerl_jax.models.bert import Bert
@@ -98,3 +100,20 @@ def test_a_hub_id_that_cannot_be_had(monkeypatch, tmp_path):
         checkpoint.locate("nobody/no-such-model-here")
     with pytest.raises(ValueError, match="is no folder, no Hub id"):
         checkpoint.locate(str(tmp_path / "not" / "there" / "x"))
+
+
+@pytest.mark.parametrize("vocabulary", ["pubmedbert-vocab.txt", "bert-base-uncased-vocab.txt"])
+def test_reports_in_a_real_vocabulary_are_read_as_transformers_reads_them(real_data, tmp_path, vocabulary):
+    words = (real_data / "vocab" / vocabulary).read_text("utf-8").splitlines()
+    bert = write_bert(tmp_path, vocab_size=len(words))
+    (bert / "vocab.txt").write_text("\n".join(words) + "\n", "utf-8")
+    reports = [
+        "sinus rhythm with pvc(s). inferior/lateral infarct - age undetermined. abnormal ecg.",
+        "Atrial fibrillation with rapid ventricular response",
+        "rsr'(v1) - probable normal variant; st-t changes, 2:1 a-v block & ischämie",
+    ]
+    tokenizer, model = transformers.AutoTokenizer.from_pretrained(bert), transformers.BertModel.from_pretrained(bert)
+    with torch.no_grad():
+        for report, embedding in zip(reports, load(bert).embed(reports), strict=True):
+            states = model(**tokenizer(report, return_tensors="pt", truncation=True, max_length=40)).last_hidden_state
+            np.testing.assert_allclose(embedding, states[0].mean(0), atol=1e-5)
