@@ -20,7 +20,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 import numpy as np
 
 from kmerl_jax.cohorts import demo_reports
-from kmerl_jax.cohorts.population import FINDINGS, HELD_OUT, POPULATION, Record, draw_patient, draw_record
+from kmerl_jax.cohorts.patients import Record, draw_patient, draw_record
+from kmerl_jax.cohorts.population import FINDINGS, HELD_OUT, POPULATION
 from kmerl_jax.signals import heart, leads
 from kmerl_jax.signals.waveform import RATE, SAMPLES
 

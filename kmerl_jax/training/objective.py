@@ -1,4 +1,4 @@
-"""What the training loop minimises. The loop knows `init` and `loss` and nothing of K-MERL."""
+"""What the training loop minimises. The loop knows an `Objective` and nothing of K-MERL."""
 
 import dataclasses
 from typing import Protocol

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import wfdb
 
-from kmerl_jax.cohorts import demo_reports, population, simulation
+from kmerl_jax.cohorts import demo_reports, patients, population, simulation
 from kmerl_jax.cohorts.population import FINDINGS, HELD_OUT
 from kmerl_jax.cohorts.simulation import simulate_cohort
 from kmerl_jax.signals import rhythm
@@ -38,11 +38,11 @@ def drawn():
     """600 readings and reports, without noise and files."""
     out = []
     for record, number, _ in simulation._visits(600, SEED):
-        patient = population.draw_patient(simulation._patient_rng(SEED, number))
+        patient = patients.draw_patient(simulation._patient_rng(SEED, number))
         rng = simulation._record_rng(SEED, record)
-        beats = population.draw_rhythm(patient, rng)
-        person = population.draw_heart(patient, beats, rng)
-        reading = population.read(patient, person, beats)
+        beats = patients.draw_rhythm(patient, rng)
+        person = patients.draw_heart(patient, beats, rng)
+        reading = patients.read(patient, person, beats)
         out.append((patient, person, beats, reading, demo_reports.write(reading, rng)))
     return out
 
@@ -136,7 +136,7 @@ def test_every_parameter_is_recorded(cohort):
 
 def test_a_disconnected_lead_is_flat_and_named(tmp_path, monkeypatch):
     broken = population.dataclasses.replace(population.POPULATION, disconnected=1.0)
-    monkeypatch.setattr(population, "POPULATION", broken)
+    monkeypatch.setattr(patients, "POPULATION", broken)
     simulate_cohort(tmp_path / "cohort", 4, SEED, workers=0)
     records = pd.read_csv(tmp_path / "cohort" / "record_list.csv")
     measured = pd.read_csv(tmp_path / "cohort" / "machine_measurements.csv", dtype=str).set_index("study_id")
@@ -200,7 +200,7 @@ def test_hypertrophy_overlaps_with_normal_voltage(drawn):
     large, normal = [], []
     for patient, person, _, _, _ in drawn:
         if person.block == "none":
-            (large if patient.hypertrophy else normal).append(population.heart.measure(person).sokolow_lyon_mv >= 3.5)
+            (large if patient.hypertrophy else normal).append(patients.heart.measure(person).sokolow_lyon_mv >= 3.5)
     assert 0.45 < np.mean(large) < 0.95
     assert 0.005 < np.mean(normal) < 0.15
 
