@@ -119,13 +119,16 @@ class Server:
 
         ahead = _AHEAD * self.connections
         with ThreadPoolExecutor(self.connections) as pool:
-            for start in range(0, len(questions), ahead):
-                futures = {pool.submit(one, question): question for question in questions[start : start + ahead]}
-                for future in as_completed(futures):
-                    if future.result() is not None:
-                        yield futures[future], future.result()
-                if failed.is_set():
-                    return
+            try:
+                for start in range(0, len(questions), ahead):
+                    futures = {pool.submit(one, question): question for question in questions[start : start + ahead]}
+                    for future in as_completed(futures):
+                        if future.result() is not None:
+                            yield futures[future], future.result()
+                    if failed.is_set():
+                        return
+            finally:
+                failed.set()  # interrupted: what waits in the pool is not asked any more
 
     def _one(self, question: Question) -> Answer | str:
         limit = {} if question.most_tokens is None else {"max_tokens": question.most_tokens}
