@@ -50,6 +50,15 @@ def demo_store(demo_files) -> Path:
     return out
 
 
+def link_store(origin: Path, folder: Path) -> Path:
+    """A store of its own: a copy in links, so that nothing derived is there yet."""
+    folder.mkdir()
+    for file in origin.iterdir():
+        if file.is_file():
+            (folder / file.name).symlink_to(file.absolute())
+    return folder
+
+
 @pytest.fixture
 def small_config(demo_store):
     """The demo recipe with a model small enough for a test."""

@@ -97,12 +97,7 @@ class BertEncoder:
             size = -(-size // self._devices) * self._devices
             for start in range(0, len(rows), size):
                 part = rows[start : start + size]
-                ids = np.zeros((size, length), np.int32)
-                valid = np.zeros((size, length), bool)
-                for row, n in enumerate(part):
-                    ids[row, : len(tokens[n])] = tokens[n]
-                    valid[row, : len(tokens[n])] = True
-                batch = jax.device_put((ids, valid), self._split)
+                batch = jax.device_put(_padded([tokens[n] for n in part], size, length), self._split)
                 out[part] = jax.device_get(self._forward(self._params, *batch))[: len(part)]
                 done += len(part)
                 progress(done, len(texts))
@@ -111,12 +106,7 @@ class BertEncoder:
     def tokens(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens [N, L] int32 and which of them are valid [N, L] bool; L fits the longest text."""
         listed = self._tokenize(texts)
-        length = max(map(len, listed))
-        ids = np.zeros((len(texts), length), np.int32)
-        valid = np.zeros((len(texts), length), bool)
-        for row, one in enumerate(listed):
-            ids[row, : len(one)], valid[row, : len(one)] = one, True
-        return ids, valid
+        return _padded(listed, len(listed), max(map(len, listed)))
 
     def trained(self, weights: dict) -> "BertEncoder":
         """The same encoder with the weights that a run arrived at."""
@@ -133,6 +123,15 @@ class BertEncoder:
         self.cut += sum(len(ids) > room for ids in whole)
         begin, end = self._tokenizer.cls_token_id, self._tokenizer.sep_token_id
         return [[begin, *ids[:room], end] for ids in whole]
+
+
+def _padded(texts: Sequence[Sequence[int]], size: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens [size, length] int32 and which of them are valid; rows beyond the texts are empty."""
+    ids = np.zeros((size, length), np.int32)
+    valid = np.zeros((size, length), bool)
+    for row, tokens in enumerate(texts):
+        ids[row, : len(tokens)], valid[row, : len(tokens)] = tokens, True
+    return ids, valid
 
 
 def _load_tokenizer(folder: Path, vocabulary: int):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import link_store
 from tests.knowledge.llm_server import serving
 
 REPOSITORY = Path(__file__).parents[2]
@@ -24,13 +25,7 @@ def served():
 
 @pytest.fixture(scope="module")
 def store(demo_store, tmp_path_factory):
-    """A store of its own: a copy in links, so that nothing derived is there yet."""
-    folder = tmp_path_factory.mktemp("mine") / "store"
-    folder.mkdir()
-    for file in demo_store.iterdir():
-        if file.is_file():
-            (folder / file.name).symlink_to(file.absolute())
-    return folder
+    return link_store(demo_store, tmp_path_factory.mktemp("mine") / "store")
 
 
 def command(store, *flags):

@@ -7,17 +7,12 @@ import pytest
 
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.knowledge import mining, reading
+from tests.conftest import link_store
 
 
 @pytest.fixture
 def store(demo_store, tmp_path):
-    """A store of its own: a copy in links, so that nothing derived is there yet."""
-    folder = tmp_path / "store"
-    folder.mkdir()
-    for file in demo_store.iterdir():
-        if file.is_file():
-            (folder / file.name).symlink_to(file.absolute())
-    return Store(folder)
+    return Store(link_store(demo_store, tmp_path / "store"))
 
 
 def test_what_the_grammar_does_not_understand_is_listed():

@@ -6,17 +6,13 @@ import pytest
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.text.lexical import LexicalEncoder
 from kmerl_jax.training import pairs
+from tests.conftest import link_store
 
 
 @pytest.fixture
-def load(small_config, tmp_path):
-    """Loads the pairs of a store of its own: a copy in links, so that nothing derived is there yet."""
-    origin = Store(small_config.data.store).path
-    folder = tmp_path / "store"
-    folder.mkdir()
-    for file in origin.iterdir():
-        if file.is_file():
-            (folder / file.name).symlink_to(file.absolute())
+def load(small_config, demo_store, tmp_path):
+    """Loads the pairs of a store of its own."""
+    folder = link_store(demo_store, tmp_path / "store")
 
     def run(**changes):
         small_config.update_from_flattened_dict(changes)
