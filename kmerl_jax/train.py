@@ -19,7 +19,8 @@ from ml_collections import config_flags
 from kmerl_jax import command
 from kmerl_jax.cohorts import catalog, demo, preparation
 from kmerl_jax.cohorts.store import Store
-from kmerl_jax.evaluation import inference, linear_probe, report, zero_shot
+from kmerl_jax.evaluation import end_of_run, inference, linear_probe
+from kmerl_jax.evaluation.task import own
 from kmerl_jax.signals.leads import parse_leads
 from kmerl_jax.text import encoder as text_encoders
 from kmerl_jax.training import loop, pairs, sharding
@@ -49,7 +50,8 @@ def main() -> None:
     run = Run(Path(_WORKDIR.value or f"runs/{config.name}-{config.recipe}"), config)
 
     asked, train, val = pairs.load(store, encoder, config, command.Progress("embedding", "reports"))
-    run.keep_entities(asked, store.manifest["plan"], encoder.embed(asked.entities))
+    run.keep_entities(asked, store, encoder.embed(asked.entities))
+    run.keep_patients(store.population, store.table["patient"].to_numpy()[train.rows])
     steps = config.train.steps or -(-config.train.epochs * len(train.rows) // config.train.batch_size)
 
     results = run.results_of(steps)
@@ -58,12 +60,12 @@ def main() -> None:
         params = loop.fit(objective, train, val, config, steps, run.path, mesh)["params"]
         if encoder.trainable:
             encoder = encoder.trained(params["text"])
-            run.keep_entities(asked, store.manifest["plan"], encoder.embed(asked.entities))
+            run.keep_entities(asked, store, encoder.embed(asked.entities))
         results = evaluate(config, store, asked, encoder, objective, params, mesh) | {"step": steps}
-        report.save(results, run.results)
-    log.info(report.table(results))
+        end_of_run.save(results, run.results)
+    log.info(end_of_run.table(results))
     log.info(f"results: {run.results}")
-    log.info(report.last_line(results))
+    log.info(end_of_run.last_line(results))
 
 
 def open_store(path: Path, recipe: str) -> Store:
@@ -81,31 +83,35 @@ def open_store(path: Path, recipe: str) -> Store:
 
 def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh) -> dict:
     """Zero-shot scores of every lead set, beside a linear probe on a random encoder of the same shape."""
-    task = zero_shot.make_task(store, asked.entities, asked.labels, config.evaluation.min_positives)
-    log.info(f"scoring {len(task.names)} classes on {len(task.rows):,} {task.split} records")
+    task = own(store, asked.entities, asked.labels, config.evaluation.min_positives)
+    train, scored = task.parts["train"], task.scored
+    log.info(f"scoring {len(task.names)} classes on {len(scored.records):,} {task.split} records")
     rng = np.random.default_rng(config.seed)
-    count = min(config.evaluation.probe_records, len(task.train_rows))
-    chosen = np.sort(rng.choice(len(task.train_rows), count, replace=False))
+    count = min(config.evaluation.probe_records, len(train.rows))
+    chosen = np.sort(rng.choice(len(train.rows), count, replace=False))
     random = inference.random_encoder(objective.model, config.seed)
     names = encoder.embed(task.names)
-    common = {"store": store, "batch_size": config.evaluation.batch_size}
+    normalization = config.data.normalization
+
+    def over(what: str, leads: str, rows: np.ndarray) -> dict:
+        view = inference.View(store, parse_leads(leads))
+        progress = command.Progress(f"{what} {leads}", "ECGs")
+        return {"view": view, "rows": rows, "batch_size": config.evaluation.batch_size, "progress": progress}
 
     def ask(leads: str):
-        progress = command.Progress(f"scoring {leads}", "ECGs")
-        over = common | {"rows": task.rows, "leads": parse_leads(leads), "progress": progress}
-        return inference.ask(objective.model, params, names, config.data.normalization, mesh, **over)
+        how = over("scoring", leads, scored.rows)
+        out = inference.describe(objective.model, params, names, normalization, mesh, **how)
+        return scored.average(out["logits"], out["seen"])
 
     def probe(leads: str):
-        progress = command.Progress(f"random encoder {leads}", "ECGs")
-        rows = np.concatenate([task.train_rows[chosen], task.rows])
-        over = common | {"rows": rows, "leads": parse_leads(leads), "progress": progress}
-        features, seen = inference.pooled(objective.model, random, config.data.normalization, mesh, **over)
-        train = seen[:count]
-        labels = task.train_labels[chosen][train]
-        return linear_probe.fit_and_score(features[:count][train], labels, features[count:])
+        how = over("random encoder", leads, np.concatenate([train.rows[chosen], scored.rows]))
+        out = inference.pooled(objective.model, random, normalization, mesh, **how)
+        features, seen = out["pooled"][:count], out["seen"][:count]
+        test, _ = scored.average(out["pooled"][count:], out["seen"][count:])
+        labels = train.labels[train.record[chosen]]
+        return linear_probe.logistic_regression(features[seen], labels[seen], test)
 
-    patients = store.table["patient"].to_numpy()[task.rows]
-    return zero_shot.score(task, patients, ask, probe, config.evaluation.lead_sets)
+    return end_of_run.score(task, ask, probe, config.evaluation.lead_sets)
 
 
 if __name__ == "__main__":

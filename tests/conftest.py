@@ -74,3 +74,32 @@ def small_config(demo_store):
     config.checkpoint.every = 2
     config.evaluation.update(probe_records=40, min_positives=2, lead_sets=("12", "II"))
     return config
+
+
+@pytest.fixture(scope="session")
+def small_run(demo_store, tmp_path_factory) -> Path:
+    """The directory of a run of a few steps on the demo store."""
+    from kmerl_jax.cohorts.store import Store
+    from kmerl_jax.config import base
+    from kmerl_jax.text.lexical import LexicalEncoder
+    from kmerl_jax.training import loop, pairs, sharding
+    from kmerl_jax.training.objective import build_objective
+    from kmerl_jax.training.run import Run
+    from kmerl_jax.training.texts import make_texts
+
+    config = base("small", "demo")
+    config.data.store = str(demo_store)
+    config.data.min_positives = 5
+    config.model.update(width=32, depth=1, heads=2, projection=16, query_width=32, query_depth=1, query_heads=2)
+    config.masking.max_leads = 2
+    config.train.update(batch_size=8, steps=4, validate_every=2, validation_batches=1)
+    config.optimizer.update(name="adamw")
+    config.checkpoint.every = 2
+    store, encoder = Store(demo_store), LexicalEncoder()
+    run = Run(tmp_path_factory.mktemp("runs") / "small", config)
+    asked, train, val = pairs.load(store, encoder, config)
+    run.keep_entities(asked, store, encoder.embed(asked.entities))
+    run.keep_patients(store.population, store.table["patient"].to_numpy()[train.rows])
+    objective = build_objective(config, make_texts(encoder, asked.entities))
+    loop.fit(objective, train, val, config, 4, run.path, sharding.make_mesh(devices=jax.devices()[:1]))
+    return run.path

@@ -100,6 +100,12 @@ class Store:
         """The name in words of each label code."""
         return self.manifest["label_names"]
 
+    @property
+    def population(self) -> str:
+        """Within which a patient's id means one person: the cohort, or one simulation."""
+        simulation = self.manifest["about"].get("simulation")
+        return f"{self.manifest['cohort']} {simulation['seed']}" if simulation else self.manifest["cohort"]
+
     def labels(self) -> np.ndarray:
         """[N, C] bool: which entry has which label, in the order of `label_names`."""
         column = {code: n for n, code in enumerate(self.label_names)}

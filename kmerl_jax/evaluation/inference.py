@@ -1,6 +1,10 @@
 """Running a model over the entries of a store, with a chosen set of leads, on all devices."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,51 +15,63 @@ from kmerl_jax.cohorts.store import Store
 from kmerl_jax.models import tokens
 from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.signals.leads import STANDARD, lead_ids
-from kmerl_jax.signals.waveform import SEGMENT
+from kmerl_jax.signals.waveform import RATE, SAMPLES, SEGMENT, SEGMENTS
 from kmerl_jax.training import sharding
 
+Outputs = dict[str, np.ndarray]
 
-def ask(
-    model: KMerl, params: dict, queries: np.ndarray, normalization: str, mesh: Mesh, **over
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of named entities for the entries of a store.
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What of a store a model is shown.
+
+    Attributes:
+        store: where the ECGs are.
+        leads: the leads that may be seen; the others influence nothing.
+        derive: computes the other limb leads of an ECG that shows two of them.
+        seconds: what comes later in a window is set to zero, and the window counts as full (MERL's way with CPSC2018);
+            None shows what there is.
+    """
+
+    store: Store
+    leads: tuple[str, ...]
+    derive: bool = False
+    seconds: float | None = None
+
+    def about(self) -> dict:
+        """What decides the tokens, for the name of what is computed from them."""
+        return {"store": self.store.manifest["plan"], "leads": self.leads, "derive": self.derive, "s": self.seconds}
+
+
+def describe(model: KMerl, params: dict, queries: np.ndarray, normalization: str, mesh: Mesh, **over) -> Outputs:
+    """What the model says of ECGs.
 
     Args:
         model: the network.
         params: its parameters.
-        queries: [C, E], embeddings of the names.
+        queries: [C, E], embeddings of the names to ask for.
         normalization: of the tokens, as in training.
         mesh: the devices.
-        **over: `store`, `rows`, `leads`, `batch_size`, `progress`; see `_over`.
+        **over: `view`, `rows`, `batch_size`, `progress`; see `apply`.
 
     Returns:
-        [N, C] float32, and [N] bool: the ECG had any of the leads.
+        "logits" [N, C], "ecg" [N, P], "pooled" [N, D] as of `KMerl.describe`, and "seen" [N] bool: the ECG had any of
+        the leads.
     """
 
-    def forward(params: dict, bag: tokens.Tokens) -> jax.Array:
-        return model.apply({"params": params}, bag, queries, method="ask")
+    def forward(params: dict, bag: tokens.Tokens) -> dict[str, jax.Array]:
+        return model.apply({"params": params}, bag, queries, method="describe")
 
-    return _over(forward, params, normalization, mesh, **over)
+    return apply(forward, params, normalization, mesh, **over)
 
 
-def pooled(model: KMerl, params: dict, normalization: str, mesh: Mesh, **over) -> tuple[np.ndarray, np.ndarray]:
-    """Mean-pooled encoder features of the entries of a store.
+def pooled(model: KMerl, params: dict, normalization: str, mesh: Mesh, **over) -> Outputs:
+    """The encoder's features alone: "pooled" [N, D] and "seen" [N]; arguments as of `describe`."""
 
-    Args:
-        model: the network.
-        params: its parameters.
-        normalization: of the tokens, as in training.
-        mesh: the devices.
-        **over: `store`, `rows`, `leads`, `batch_size`, `progress`; see `_over`.
+    def forward(params: dict, bag: tokens.Tokens) -> dict[str, jax.Array]:
+        return {"pooled": model.apply({"params": params}, bag, method="pooled")}
 
-    Returns:
-        [N, D] float32, and [N] bool: the ECG had any of the leads.
-    """
-
-    def forward(params: dict, bag: tokens.Tokens) -> jax.Array:
-        return model.apply({"params": params}, bag, method="pooled")
-
-    return _over(forward, params, normalization, mesh, **over)
+    return apply(forward, params, normalization, mesh, **over)
 
 
 def random_encoder(model: KMerl, seed: int) -> dict:
@@ -65,52 +81,84 @@ def random_encoder(model: KMerl, seed: int) -> dict:
     return jax.jit(lambda key: model.init(key, bag, method="pooled")["params"])(jax.random.key(seed))
 
 
-def _over(
-    forward: Callable[[dict, tokens.Tokens], jax.Array],
+def apply(
+    forward: Callable[[dict, tokens.Tokens], dict[str, jax.Array]],
     params: dict,
     normalization: str,
     mesh: Mesh,
     *,
-    store: Store,
+    view: View,
     rows: np.ndarray,
-    leads: Sequence[str],
     batch_size: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Outputs:
     """Applies a function of tokens to entries, batch by batch; what it gives does not depend on the batch size.
 
     Args:
-        forward: of parameters and a batch's tokens to [B, ...].
+        forward: of parameters and a batch's tokens to arrays [B, ...].
         params: the parameters.
         normalization: of the tokens.
         mesh: the devices.
-        store: where the entries are.
-        rows: [N] which entries.
-        leads: the leads that may be seen; the others influence nothing.
+        view: what is shown of the entries.
+        rows: [N] which entries of the store.
         batch_size: ECGs of 12 leads at a time, or more of fewer leads, rounded up to a multiple of the devices.
         progress: called with the number of ECGs done and the number in all.
     """
-    ids = lead_ids(leads)
+    ids = lead_ids(view.leads)
     batch_size = -(-batch_size * len(STANDARD) // (len(ids) * mesh.size)) * mesh.size
 
-    @jax.jit
     def run(params, signal, presence, segments):
-        bag = tokens.all_tokens(signal, presence, segments, ids)
-        return forward(params, tokens.normalize(bag, normalization)), bag.valid.any(1)
+        if view.seconds is not None:
+            signal = jnp.where((jnp.arange(SAMPLES) < view.seconds * RATE)[None, None], signal, 0)
+            segments = jnp.full_like(segments, SEGMENTS)
+        bag = tokens.all_tokens(signal, presence, segments, ids, view.derive)
+        return forward(params, tokens.normalize(bag, normalization)) | {"seen": bag.valid.any(1)}
 
-    values, seen = [], []
+    run = jax.jit(run, out_shardings=sharding.replicated(mesh))
+    share = batch_size // jax.process_count()  # a process reads its own block of each batch, and gets the whole answer
+    parts = []
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
         # The last batch is filled up by repetition: one shape, one compilation.
-        filled = np.resize(part, batch_size)
-        windows = [store[int(row)] for row in filled]
+        filled = np.resize(part, batch_size)[jax.process_index() * share :][:share]
+        windows = [view.store[int(row)] for row in filled]
         batch = {
             "signal": np.stack([window.signal for window in windows]),
             "presence": np.stack([window.presence for window in windows]),
             "segments": np.array([window.segments for window in windows], np.int32),
         }
-        value, any_token = jax.device_get(run(params, **sharding.to_device(batch, mesh)))
-        values.append(value[: len(part)])
-        seen.append(any_token[: len(part)])
+        values = jax.device_get(run(params, **sharding.to_device(batch, mesh)))
+        parts.append({name: value[: len(part)] for name, value in values.items()})
         progress(start + len(part), len(rows))
-    return np.concatenate(values), np.concatenate(seen)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def cached(folder: Path, about: dict, compute: Callable[[], Outputs]) -> tuple[Outputs, bool]:
+    """What was computed before of the same model, store, entries and leads; else computes and keeps it.
+
+    Args:
+        folder: of the cache.
+        about: everything that decides the result.
+        compute: makes it.
+
+    Returns:
+        The outputs, and whether they had to be computed.
+
+    Raises:
+        ValueError: a damaged file.
+    """
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{key}.npz"
+    if path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return dict(file), False
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}, features computed before, is damaged ({error}); remove the file") from error
+    values = compute()
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{key}.{jax.process_index()}.tmp"
+    with open(unfinished, "wb") as out:
+        np.savez(out, **values)
+    unfinished.replace(path)
+    return values, True

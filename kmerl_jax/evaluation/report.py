@@ -1,145 +1,301 @@
-"""Results as JSON, as a table to read and as a picture to look at."""
+"""An evaluation as one page to read: what is not comparable first, then tables and pictures."""
 
-import json
+import functools
+import importlib.resources
 import math
+import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import matplotlib
+from kmerl_jax.evaluation import files, pictures
+from kmerl_jax.evaluation.linear_probe import share
+from kmerl_jax.evaluation.pictures import number
+from kmerl_jax.evaluation.scoring import FREQUENT
+from kmerl_jax.signals.leads import PROGRESSIVE
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-_COLOURS = ("#0b3c5d", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#2e86ab", "#7d4f50")
+_TASKS_OF_THE_PAPER = 6
+_HEADS = {
+    "zero_shot": "Scores by class name",
+    "linear_probe": "Linear probes",
+    "partial_leads": "Partial leads",
+    "seen_unseen": "Seen and unseen classes",
+    "fine_tune": "Fine-tuning",
+}
+_ENCODERS = {
+    "pretrained": "probe, pretrained encoder",
+    "random": "probe, random encoder",
+    "fine_tuned": "fine-tuned encoder",
+    "supervised": "supervised from scratch",
+}
 
 
 def save(results: dict, folder: Path) -> None:
-    """Writes `zero_shot.json` and `zero_shot.png`, whole or not at all; the JSON last, since it marks the end."""
+    """Writes `report.md` with its pictures, and `results.json` last, since it marks the end.
+
+    Args:
+        results: of `experiment.evaluate`.
+        folder: made if need be.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    figure = picture(results)
-    figure.savefig(folder / "zero_shot.tmp", format="png", dpi=150)
-    plt.close(figure)
-    (folder / "zero_shot.tmp").replace(folder / "zero_shot.png")
-    (folder / "zero_shot.tmp").write_text(json.dumps(_without_nan(results), indent=1))
-    (folder / "zero_shot.tmp").replace(folder / "zero_shot.json")
+    shown = []
+    for name, figure, caption in _pictures(results):
+        files.write_picture(folder / f"{name}.png", figure)
+        shown += [f"![{caption}]({name}.png)", ""]
+    page = [*_opening(results), *_macros(results), *shown, *_groups(results), *_best_epochs(results)]
+    page += [*_classes(results), *_published_table(results), *_cost(results), *_origin(results)]
+    files.write_text(folder / "report.md", "\n".join(page))
+    files.write_json(folder / "results.json", results)
 
 
-def _without_nan(value):
-    """JSON has no NaN: what is not defined is null."""
-    if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def parts(scored: dict, texts_from_labels: bool) -> Iterator[tuple[str, dict]]:
+    """(what it is, macros and classes) of everything that was scored of one task with one set of leads.
+
+    Args:
+        scored: of `experiment.evaluate`.
+        texts_from_labels: a score by name is zero-shot only if the texts of the run were not made from labels.
+    """
+    for kind, one in scored.items():
+        if kind in ("query", "cosine"):
+            yield f"{kind} score, texts made from labels" if texts_from_labels else f"zero-shot, {kind}", one
+            continue
+        for encoder, shares in one.items():
+            for part, result in shares.items():
+                yield f"{_ENCODERS[encoder]}, {part}", result
 
 
-def title(results: dict) -> str:
-    """What the numbers are of, in one line."""
-    return (
-        f"AUROC on {results['records']:,} {results['split']} records of {results['patients']:,} patients; "
-        f"labels: {results['labels']}"
-    )
+def published(kind: str, ratios: Sequence[float]) -> dict[str, dict[str, float]]:
+    """What others published for the same kind of score: series -> task -> macro AUROC.
+
+    Args:
+        kind: of the evaluation.
+        ratios: shares of the training records that were probed.
+    """
+    table = _published().get(kind, [])
+    named = [(one["what"], {name: value for name, value in one.items() if name != "what"}) for one in table]
+    if kind != "linear_probe":
+        return {what: {task: value / 100 for task, value in values.items()} for what, values in named}
+    return {
+        f"{what}, {share(ratio)}": {task: values[task][place] / 100 for task in values}
+        for what, values in named
+        for place, ratio in enumerate((0.01, 0.1, 1.0))
+        if ratio in ratios
+    }
 
 
-def table(results: dict) -> str:
-    """The results as text: one row a class, one column a set of leads, then the macros and the blind spots."""
-    sets = results["lead_sets"]
-    first = next(iter(sets.values()))["per_class"]
-    width = max(len(name) for name in [*first, "macro, random encoder + linear probe"]) + 2
-    heads = "".join(f"{_leads(name):>21}" for name in sets)
-    lines = [title(results), f"{'class':{width}}{'positives':>10}{heads}"]
-    for name in _order(results):
-        mark = " *" if name in results["unseen"] else ""
-        cells = "".join(f"{_cell(one['per_class'][name]):>21}" for one in sets.values())
-        lines.append(f"{name + mark:{width}}{first[name]['positives']:>10}{cells}")
-    macros = [("macro", "macro_auroc"), ("macro, random encoder + linear probe", "random_probe_macro_auroc")]
-    if results["unseen"]:
-        macros += [
-            ("macro of classes marked *", "macro_auroc_unseen"),
-            ("the same, random + probe", "random_probe_macro_auroc_unseen"),
+@functools.cache
+def _published() -> dict:
+    return tomllib.loads(importlib.resources.files(__package__).joinpath("published.toml").read_text("utf-8"))
+
+
+def _all(results: dict) -> Iterator[tuple[str, str, str, dict]]:
+    for task, about in results["tasks"].items():
+        for leads, scored in about["lead_sets"].items():
+            for what, one in parts(scored, results["run"]["texts_from_labels"]):
+                yield task, leads, what, one
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def _interval(one: dict, name: str = "auroc", interval: str = "ci95") -> str:
+    low, high = one[interval]
+    return f"{number(one[name])} ({number(low)}-{number(high)})"
+
+
+def _macro(one: dict) -> str:
+    spread = f" ±{number(one['macro_auroc_sd'])}" if "macro_auroc_sd" in one else ""
+    return _interval(one, "macro_auroc", "macro_ci95") + spread
+
+
+def _opening(results: dict) -> list[str]:
+    run = results["run"]
+    lines = [f"# {_HEADS[results['task']]}: {run['name']}, step {run['step']:,}, protocol {results['protocol']}", ""]
+    lines += ["## What is not comparable", ""]
+    return [*lines, *(f"- {note}" for note in results["not_comparable"]), ""]
+
+
+def _macros(results: dict) -> list[str]:
+    lines = ["## Macro averages", ""]
+    for task, about in results["tasks"].items():
+        lines.append(
+            f"- `{task}`: {about['title']}. Scored: {about['records']:,} {about['split']} records of "
+            f"{about['patients']:,} patients (train / val / test: {about['splits']})."
+        )
+    chosen = "validation records" if results["protocol"] == "strict" else "test records themselves (an oracle)"
+    lines += [
+        f"- In brackets: 95 % intervals, {results['draws']:,} draws of patients. After ±: deviation over seeds.",
+        f"- F1 and accuracy: at each class's threshold of largest F1 on the {chosen}.",
+        "",
+    ]
+    heads = ["task", "leads", "what", "AUROC", "classes", f"AUROC, classes of {FREQUENT}+ positives", "AUPRC", "F1"]
+    rows = [
+        [
+            task,
+            leads,
+            what,
+            _macro(one),
+            f"{one['classes']}" + (f", {len(one['undefined'])} undefined" if one["undefined"] else ""),
+            f"{_macro(one['frequent'])}, {one['frequent']['classes']} classes",
+            *(number(one.get(f"macro_{measure}")) for measure in ("auprc", "f1", "accuracy")),
         ]
-    for name, key in macros:
-        cells = "".join(f"{_number(one[key]):>7}{'':14}" for one in sets.values())
-        lines.append(f"{name:{width}}{'':>10}{'':7}{cells}".rstrip())
-    if results["unseen"]:
-        lines.append("* no training report and no query mentions this class; not in the first two macros")
-    for name, one in sets.items():
-        if one["records_without_these_leads"]:
-            lines.append(
-                f"{one['records_without_these_leads']} records have none of {_leads(name)} and are left out there"
-            )
-    if results["blind_spots"]:
-        lines += ["", "what a lead cannot see (AUROC with its interval, against 12 leads):"]
-        for spot in results["blind_spots"]:
-            verdict = "below" if spot["below"] else "NOT below"
-            lines.append(
-                f"  {_spot(spot):{width + 22}} from {_leads(spot['leads']):12} {_cell(spot['blind'])}  {verdict}  "
-                f"{_cell(spot['12 leads'])}"
-            )
-    return "\n".join(lines)
+        for task, leads, what, one in _all(results)
+    ]
+    for leads, whats in results["mean_over_tasks"].items():
+        first = f"mean of {len(results['tasks'])}"
+        rows += [[first, leads, what, number(mean), *[""] * 5] for what, mean in whats.items()]
+    lines += _table([*heads, "accuracy"], rows)
+    missing = [
+        f"- `{task}`, {leads}: {one['records_without_these_leads']} records have none of these leads and are left out."
+        for task, leads, what, one in _all(results)
+        if one["records_without_these_leads"]
+    ]
+    return [*lines, *dict.fromkeys(missing), ""]
 
 
-def last_line(results: dict) -> str:
-    """The line that a training run ends with."""
-    name, one = next(iter(results["lead_sets"].items()))
-    return f"zero-shot macro AUROC {one['macro_auroc']:.4f} ({_leads(name)})"
+def _groups(results: dict) -> list[str]:
+    if results["task"] != "seen_unseen":
+        return []
+    lines = ["## Seen and unseen", "", f"A class is seen by the rule `{results['options']['rule']}`.", ""]
+    for task, about in results["tasks"].items():
+        lines += [f"- `{task}`, {group}: {', '.join(names) or 'none'}" for group, names in about["groups"].items()]
+    rows = [
+        [task, leads, what, group, str(part["classes"]), _macro(part), number(part.get("macro_f1"))]
+        for task, leads, what, one in _all(results)
+        for group, part in one["groups"].items()
+    ]
+    return [*lines, "", *_table(["task", "leads", "what", "group", "classes", "AUROC", "F1"], rows)]
 
 
-def _spot(spot: dict) -> str:
-    return spot["class"] + (f" against {spot['against']}" if spot["against"] else "")
+def _best_epochs(results: dict) -> list[str]:
+    rows = [
+        [task, leads, what, number(sum(best) / len(best))]
+        for task, leads, what, one in _all(results)
+        if (best := one.get("maximum_over_test_epochs"))
+    ]
+    if not rows:
+        return []
+    lines = [
+        "## Maximum over test epochs",
+        "",
+        "MERL's way to report a probe: the best epoch *on the test records*.",
+        "",
+    ]
+    return [*lines, *_table(["task", "leads", "what", "macro AUROC"], rows)]
 
 
-def _leads(name: str) -> str:
-    if name == "12":
-        return "12 leads"
-    return f"{'leads' if ',' in name or '+' in name else 'lead'} {name}" if name[0] in "IVa" else f"{name} leads"
+def _classes(results: dict) -> list[str]:
+    lines = ["## Classes", ""]
+    for task, about in results["tasks"].items():
+        leads = next(iter(about["lead_sets"]))
+        columns = [(what, one) for of, with_leads, what, one in _all(results) if (of, with_leads) == (task, leads)]
+        rows = []
+        for name, code in about["classes"].items():
+            values = [one["per_class"][name] for _, one in columns]
+            cells = [
+                "undefined" if name in one["undefined"] else _interval(one["per_class"][name]) for _, one in columns
+            ]
+            rows.append([code, name, str(values[0]["positives"]), *cells])
+        lines += [f"### {task}, {leads}", ""]
+        lines += _table(["class", "asked as", "positives", *(what for what, _ in columns)], rows)
+    return lines
 
 
-def _order(results: dict) -> list[str]:
-    per_class = next(iter(results["lead_sets"].values()))["per_class"]
-    return sorted(per_class, key=lambda name: (name in results["unseen"], -(per_class[name]["auroc"] or 0)))
+def _published_table(results: dict) -> list[str]:
+    if not results["published"]:
+        return []
+    tasks = dict.fromkeys(task for values in results["published"].values() for task in values)
+    rows = [
+        [what, *(f"{100 * values[task]:.2f}" if task in values else "" for task in tasks)]
+        for what, values in results["published"].items()
+    ]
+    return [
+        "## Published",
+        "",
+        "Macro AUROC in per cent, as texts and tables give it.",
+        "",
+        *_table(["", *tasks], rows),
+    ]
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
-
-
-def _cell(one: dict) -> str:
-    return f"{_number(one['auroc'])} ({_number(one['ci95'][0])}-{_number(one['ci95'][1])})"
-
-
-def picture(results: dict) -> plt.Figure:
-    """AUROC of each class with its 95 % interval, one colour a set of leads; macros as lines."""
-    names = _order(results)[::-1]
-    sets = results["lead_sets"]
-    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.36 * len(names)), layout="constrained")
-    for n, (leads, one) in enumerate(sets.items()):
-        offset = (len(sets) - 1 - 2 * n) / (2 * len(sets)) * 0.7
-        colour = _COLOURS[n % len(_COLOURS)]
-        values = [one["per_class"][name]["auroc"] or math.nan for name in names]
-        bounds = [
-            [bound if bound is not None else math.nan for bound in one["per_class"][name]["ci95"]] for name in names
+def _cost(results: dict) -> list[str]:
+    rows = [
+        [
+            one["what"],
+            f"{one['ecgs']:,}" if one["ecgs"] else "",
+            f"{one['seconds']:.1f}",
+            f"{one['ecgs'] / one['seconds']:.1f}" if one["ecgs"] else "",
         ]
-        places = [place + offset for place in range(len(names))]
-        axes.hlines(places, [low for low, _ in bounds], [high for _, high in bounds], color=colour, lw=1.2, alpha=0.6)
-        axes.plot(values, places, "o", ms=4, color=colour, label=f"{_leads(leads)}: macro {one['macro_auroc']:.3f}")
-        axes.axvline(one["macro_auroc"], color=colour, lw=0.8, ls=":")
-    probe = sets[next(iter(sets))]["random_probe_macro_auroc"]
-    if probe is not None:
-        name = f"random encoder + linear probe, {_leads(next(iter(sets)))}: macro {probe:.3f}"
-        axes.axvline(probe, color="0.4", lw=1, ls="--", label=name)
-    axes.axvline(0.5, color="0.8", lw=0.8, zorder=0)
-    positives = sets[next(iter(sets))]["per_class"]
-    labels = [f"{name}{' *' if name in results['unseen'] else ''} ({positives[name]['positives']})" for name in names]
-    axes.set_yticks(range(len(names)), labels, fontsize=8)
-    axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.set_xlim(left=min(0.4, axes.get_xlim()[0]), right=1.01)
-    axes.set_xlabel("AUROC, 95 % interval over patients (in brackets: positive records)", fontsize=9)
-    axes.set_title(title(results).replace("; labels", "\nlabels"), fontsize=9, loc="left")
-    axes.grid(axis="y", color="0.93", lw=0.6)
-    figure.legend(loc="outside lower center", fontsize=8, ncol=2, frameon=False)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    if results["unseen"]:
-        axes.set_xlabel(axes.get_xlabel() + "\n* kept out of every training report and query; not in the macros")
-    return figure
+        for one in results["cost"]
+    ]
+    return [
+        "## Cost",
+        "",
+        f"On {results['devices']}; largest memory {results['peak_memory_gb']:.2f} GB. What had been computed before is "
+        "read from the run directory, and not in the table.",
+        "",
+        *_table(["what", "ECGs", "seconds", "ECG/s"], rows),
+    ]
+
+
+def _origin(results: dict) -> list[str]:
+    run = results["run"]
+    lines = [
+        "## Made from",
+        "",
+        f"- run `{run['path']}`, step {run['step']:,}, parameters `{run['checksum']}` (SHA-256)",
+    ]
+    lines += [
+        f"- store `{store['path']}` of {cohort}, `{store['plan']}`" for cohort, store in results["stores"].items()
+    ]
+    lines.append("- " + ", ".join(f"{name} {version}" for name, version in results["versions"].items()))
+    return [*lines, "- options, per-class values of all sets of leads and the run's config: `results.json`", ""]
+
+
+def _pictures(results: dict) -> Iterator[tuple[str, object, str]]:
+    """Name, figure and caption of each picture."""
+    everything = list(_all(results))
+    first = {task: next(iter(about["lead_sets"])) for task, about in results["tasks"].items()}
+    macros: dict[str, dict] = {task: {} for task in first}
+    for task, leads, what, one in everything:
+        if leads == first[task]:
+            macros[task][what] = one
+    if results["task"] == "partial_leads":
+        for task in first:
+            series = _by_number_of_leads(results, task)
+            if series:
+                yield f"leads-{task}", pictures.curve(series, f"{task}: one lead more at a time"), f"{task} over leads"
+    else:
+        bars = dict(macros)
+        if len(bars) == _TASKS_OF_THE_PAPER:  # what is published as a mean is a mean of all six
+            means = next(iter(results["mean_over_tasks"].values()))
+            bars["mean"] = {what: {"macro_auroc": mean, "macro_ci95": [math.nan] * 2} for what, mean in means.items()}
+        yield "tasks", pictures.bars(bars, results["published"], _HEADS[results["task"]]), "macro AUROC of each task"
+    for task, about in results["tasks"].items():
+        # Of a probe, the largest share of the training records; the others are in the tables.
+        shares = {what.rpartition(", ")[2] for what in macros[task] if what.endswith("%")}
+        smaller = tuple(sorted(shares, key=lambda part: float(part.removesuffix(" %")))[:-1])
+        shown = {what: one for what, one in macros[task].items() if not smaller or not what.endswith(smaller)}
+        per_class = next(iter(shown.values()))["per_class"]
+        names = sorted(about["classes"], key=lambda name: -_or_zero(per_class[name]["auroc"]))
+        series = [(what, one["per_class"], one["macro_auroc"]) for what, one in shown.items()]
+        figure, axes = pictures.intervals(series, names, [f"{n} ({per_class[n]['positives']})" for n in names])
+        axes.set_xlabel("AUROC, 95 % interval over patients (in brackets: positive records)", fontsize=9)
+        axes.set_title(f"{task}, {first[task]}: {about['records']:,} {about['split']} records", fontsize=9, loc="left")
+        figure.legend(loc="outside lower center", fontsize=8, frameon=False)
+        yield f"classes-{task}", figure, f"classes of {task}"
+
+
+def _by_number_of_leads(results: dict, task: str) -> dict[str, list]:
+    """The sets that add one lead at a time, for `pictures.curve`."""
+    series: dict[str, list] = {}
+    for n, lead in enumerate(PROGRESSIVE, 1):
+        leads = f"first {n}"
+        for what, one in parts(results["tasks"][task]["lead_sets"].get(leads, {}), results["run"]["texts_from_labels"]):
+            series.setdefault(what, []).append((n, lead, one))
+    return series
+
+
+def _or_zero(value: float) -> float:
+    return value if math.isfinite(value) else 0.0

@@ -69,6 +69,15 @@ class Ontology:
             visit(name, ())
         return found
 
+    @functools.cached_property
+    def _names(self) -> dict[str, str]:
+        said = {phrase: entity.name for entity in self.entities.values() for phrase in entity.phrases}
+        return said | {name: name for name in self.entities}
+
+    def canonical(self, name: str) -> str:
+        """The entity that a name or another way to say it stands for; the name itself if there is none."""
+        return self._names.get(name.lower(), name)
+
     def ancestors(self, name: str) -> frozenset[str]:
         """Every superclass of an entity, at any height.
 

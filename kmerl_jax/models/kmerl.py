@@ -66,10 +66,29 @@ class KMerl(nn.Module):
             "logits": self.query_network(queries, features, tokens.valid),
         }
 
-    def ask(self, tokens: Tokens, queries: jax.Array) -> jax.Array:
-        """Logits [B, Q] of the names whose embeddings [Q, E] are given."""
-        return self.query_network(queries, self.encoder(tokens), tokens.valid)
+    def describe(self, tokens: Tokens, queries: jax.Array) -> dict[str, jax.Array]:
+        """What can be said of ECGs without their reports.
+
+        Args:
+            tokens: of B ECGs.
+            queries: [Q, E], embeddings of names.
+
+        Returns:
+            "logits" [B, Q], that each of the names holds; "ecg" [B, P], projected, to be compared with projected texts;
+            "pooled" [B, D], mean-pooled encoder features before the projector: what a linear probe sees.
+        """
+        features = self.encoder(tokens)
+        pooled = mean_pool(features, tokens.valid)
+        return {
+            "logits": self.query_network(queries, features, tokens.valid),
+            "ecg": self.ecg_projector(pooled),
+            "pooled": pooled,
+        }
+
+    def project_text(self, text: jax.Array) -> jax.Array:
+        """Embeddings of texts [B, E] to [B, P], to be compared with projected ECGs."""
+        return self.text_projector(text)
 
     def pooled(self, tokens: Tokens) -> jax.Array:
-        """Mean-pooled encoder features [B, D], before the projector: what a linear probe sees."""
+        """The encoder's part of `describe` alone: features [B, D]."""
         return mean_pool(self.encoder(tokens), tokens.valid)

@@ -10,7 +10,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from kmerl_jax.signals.leads import STANDARD
+from kmerl_jax.signals.leads import LIMB, STANDARD, limb_from_pair
 from kmerl_jax.signals.waveform import SEGMENT, SEGMENTS
 
 NORMALIZATIONS = ("mv", "zscore", "minmax")
@@ -39,7 +39,7 @@ def cut(signal: jax.Array, lead: jax.Array, segment: jax.Array, valid: jax.Array
     """Takes the named tokens out of windows.
 
     Args:
-        signal: [B, 12, 5000] int16, microvolts.
+        signal: [B, 12, 5000], microvolts.
         lead: [B, T] int32.
         segment: [B, T] int32.
         valid: [B, T] bool.
@@ -53,7 +53,9 @@ def cut(signal: jax.Array, lead: jax.Array, segment: jax.Array, valid: jax.Array
     return Tokens(jnp.where(valid[..., None], values, 0.0), lead, segment, valid)
 
 
-def all_tokens(signal: jax.Array, presence: jax.Array, segments: jax.Array, leads: Sequence[int]) -> Tokens:
+def all_tokens(
+    signal: jax.Array, presence: jax.Array, segments: jax.Array, leads: Sequence[int], derive: bool = False
+) -> Tokens:
     """Every recorded token of the chosen leads: what a model sees when it is used.
 
     Args:
@@ -61,16 +63,36 @@ def all_tokens(signal: jax.Array, presence: jax.Array, segments: jax.Array, lead
         presence: [B, 12] bool.
         segments: [B] int32, number of recorded segments.
         leads: indices of the leads that may be seen; the others influence nothing.
+        derive: computes the limb leads that are not shown, of ECGs that show two of them.
 
     Returns:
-        Tokens with T = len(leads) * 50.
+        Tokens with T = 50 times the leads that are shown or can be derived.
     """
     batch = len(signal)
+    if derive and sum(lead < len(LIMB) for lead in leads) >= 2:
+        shown = presence & jnp.isin(jnp.arange(len(STANDARD)), jnp.asarray(leads))[None]
+        signal, presence = _with_limb_leads(signal, shown)
+        leads = sorted({*leads, *range(len(LIMB))})
     shape = (batch, len(leads), SEGMENTS)
     lead = jnp.broadcast_to(jnp.asarray(leads, jnp.int32)[None, :, None], shape)
     segment = jnp.broadcast_to(jnp.arange(SEGMENTS, dtype=jnp.int32)[None, None, :], shape)
     valid = presence[:, jnp.asarray(leads)][:, :, None] & (segment < segments[:, None, None])
     return cut(signal, lead.reshape(batch, -1), segment.reshape(batch, -1), valid.reshape(batch, -1))
+
+
+def _with_limb_leads(signal: jax.Array, shown: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Computes the limb leads that are not shown from the first two that are."""
+    limb = shown[:, : len(LIMB)]
+    first = jnp.argmax(limb, axis=1)
+    second = jnp.argmax(limb & (jnp.arange(len(LIMB))[None] != first[:, None]), axis=1)
+    pair = jnp.take_along_axis(signal, jnp.stack([first, second], 1)[:, :, None], axis=1).astype(jnp.float32)
+    weights = jnp.asarray(limb_from_pair(), jnp.float32)[first, second]
+    derived = jnp.einsum("blp,bps->bls", weights, pair, precision="highest")
+    both = limb.sum(1) >= 2
+    recorded = signal[:, : len(LIMB)].astype(jnp.float32)
+    limbs = jnp.where((both[:, None] & ~limb)[:, :, None], derived, recorded)
+    signal = jnp.concatenate([limbs, signal[:, len(LIMB) :].astype(jnp.float32)], axis=1)
+    return signal, shown.at[:, : len(LIMB)].set(limb | both[:, None])
 
 
 def normalize(tokens: Tokens, method: str) -> Tokens:

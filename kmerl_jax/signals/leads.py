@@ -3,10 +3,16 @@
 Leads always go by name, never by position: MIMIC-IV-ECG writes aVR aVF aVL where the others write aVR aVL aVF.
 """
 
+import functools
 from collections.abc import Iterable
+
+import numpy as np
 
 STANDARD = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 """The 12 leads in the order of a store's rows and of the model's lead embedding."""
+
+LIMB = STANDARD[:6]
+"""The leads of the frontal plane; any two of them determine the other four."""
 
 PROGRESSIVE = ("I", "II", "III", "aVF", "aVR", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
 """The order in which the paper adds leads, one at a time (appendix D.3, "Partial Lead Setting")."""
@@ -19,12 +25,15 @@ LEAD_SETS = {
     "watch": ("I",),
     "I+II": ("I", "II"),
     "I,II,V2": ("I", "II", "V2"),
-    "limb": ("I", "II", "III", "aVR", "aVL", "aVF"),
+    "limb": LIMB,
     "holter": ("II", "V1", "V5"),
     "chest": ("V1", "V2", "V3", "V4", "V5", "V6"),
     "8": ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"),
 }
 """Lead sets with a name: one lead, a watch, a handheld with limb leads, a Holter, the 8 independent leads, all 12."""
+
+CLINICAL = ("I", "II", "I+II", "I,II,V2", "limb", "holter", "8", "12")
+"""Names of the sets that devices record: what a partial-lead evaluation scores beside `PROGRESSIVE`."""
 
 _ALIASES = {"MLI": "I", "MLII": "II", "MLIII": "III", "DI": "I", "DII": "II", "DIII": "III", "D1": "I", "D2": "II"}
 _ALIASES |= {"D3": "III", "L1": "I", "L2": "II", "L3": "III", "1": "I", "2": "II", "3": "III"}
@@ -73,3 +82,18 @@ def standard_order(names: Iterable[str]) -> tuple[str, ...]:
 def lead_ids(names: Iterable[str]) -> tuple[int, ...]:
     """Index of each canonical name in the standard order."""
     return tuple(STANDARD.index(name) for name in names)
+
+
+@functools.cache
+def limb_from_pair() -> np.ndarray:
+    """How all limb leads follow from two: [6, 6, 6, 2], coefficients of leads a and b at [a, b]; zero where a is b.
+
+    III = II - I, aVR = -(I + II) / 2, aVL = I - II / 2, aVF = II - I / 2 (Einthoven, Goldberger).
+    """
+    of_i_and_ii = np.array([[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]])
+    table = np.zeros((len(LIMB), len(LIMB), len(LIMB), 2))
+    for a in range(len(LIMB)):
+        for b in range(len(LIMB)):
+            if a != b:
+                table[a, b] = of_i_and_ii @ np.linalg.inv(of_i_and_ii[[a, b]])
+    return table

@@ -69,3 +69,36 @@ class Checkpoints:
         """Waits until all is written."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps of the whole checkpoints in a folder, ascending."""
+    with _reader(folder) as manager:
+        return sorted(manager.all_steps())
+
+
+def restore_params(folder: Path, step: int, params):
+    """The parameters alone, without the optimiser's state.
+
+    Args:
+        folder: of the checkpoints.
+        step: of one of them.
+        params: shapes and shardings of the wanted parameters, a tree of `jax.ShapeDtypeStruct`.
+
+    Raises:
+        ValueError: it holds another model, or is damaged.
+    """
+    restored = ocp.checkpoint_utils.construct_restore_args({"params": params})
+    args = ocp.args.PyTreeRestore({"params": params}, restored, partial_restore=True)
+    with _reader(folder) as manager:
+        try:
+            return manager.restore(step, args=ocp.args.Composite(state=args))["state"]["params"]
+        except Exception as error:  # Orbax raises several kinds, each with pages of text
+            raise ValueError(
+                f"checkpoint {step} in {folder} does not restore ({type(error).__name__}): it is damaged or of another "
+                "model than the run's config.json describes"
+            ) from error
+
+
+def _reader(folder: Path) -> ocp.CheckpointManager:
+    return ocp.CheckpointManager(folder.absolute(), options=ocp.CheckpointManagerOptions(read_only=True))

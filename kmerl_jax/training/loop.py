@@ -121,6 +121,7 @@ class _Loop:
         values = {name: value.item() for name, value in jax.device_get(metrics).items()}
         if not values.pop("finite"):
             raise ValueError(self._describe_nonfinite(step, values, batch))
+        told = [name for name in values if name not in ("loss", "gradient_norm")]
         now = time.perf_counter()
         values |= {
             "learning_rate": float(self.rates[step - 1]),
@@ -133,8 +134,8 @@ class _Loop:
             seconds_left = (self.steps - step) * self.config.train.batch_size / values["ecg_per_s"]
             log.info(
                 f"step {step:>6,} of {self.steps:,}  loss {values['loss']:.4f}"
-                + "".join(f"  {name[5:]} {value:.4f}" for name, value in values.items() if name.startswith("loss_"))
-                + f"  retrieval {values['retrieval']:.3f}  {values['ecg_per_s']:.1f} ECG/s  {seconds_left:.0f} s left"
+                + "".join(f"  {name.removeprefix('loss_')} {values[name]:.4f}" for name in told)
+                + f"  {values['ecg_per_s']:.1f} ECG/s  {seconds_left:.0f} s left"
             )
 
     def _describe_nonfinite(self, step: int, values: dict, batch: dict) -> str:

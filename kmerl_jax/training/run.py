@@ -1,11 +1,14 @@
 """A run directory: the config it was begun with, what it asks for, and where everything else lies."""
 
+import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from kmerl_jax.cohorts.store import Store
 from kmerl_jax.knowledge.queries import Queries
 
 # What may change when a run goes on: its length, its log lines, the hardware, and the scoring at the end.
@@ -70,12 +73,12 @@ class Run:
         """Folder of the results."""
         return self.path / "results"
 
-    def keep_entities(self, asked: Queries, store_plan: str, embeddings: np.ndarray) -> None:
+    def keep_entities(self, asked: Queries, store: Store, embeddings: np.ndarray) -> None:
         """Writes what the run asks of an ECG, or checks that it still asks the same.
 
         Args:
             asked: the queries.
-            store_plan: digest of what the store holds.
+            store: what it learns from.
             embeddings: [Q, E] of the entities' names.
 
         Raises:
@@ -83,7 +86,9 @@ class Run:
         """
         file = self.path / "entities.json"
         content = {
-            "store_plan": store_plan,
+            "store_plan": store.manifest["plan"],
+            "cohort": store.manifest["cohort"],
+            "texts_from_labels": store.manifest["about"].get("text") == "statements",
             "entities": list(asked.entities),
             "superclasses": {name: list(members) for name, members in asked.superclasses.items()},
             "positives": asked.counts,
@@ -99,6 +104,12 @@ class Run:
         (self.path / "entities.npy.tmp").replace(self.path / "entities.npy")
         self._write("entities.json", content)
 
+    def keep_patients(self, population: str, patients: Iterable[str]) -> None:
+        """Writes whom the run learns from, as digests, so that an evaluation can tell who is new to it."""
+        with open(self.path / "patients.npy.tmp", "wb") as out:
+            np.save(out, patient_digests(population, patients))
+        (self.path / "patients.npy.tmp").replace(self.path / "patients.npy")
+
     def results_of(self, step: int) -> dict | None:
         """The results of the run's last step, if it has been scored."""
         file = self.results / "zero_shot.json"
@@ -111,6 +122,12 @@ class Run:
         temporary = self.path / f"{name}.tmp"
         temporary.write_text(json.dumps(content, indent=1))
         temporary.replace(self.path / name)
+
+
+def patient_digests(population: str, patients: Iterable[str]) -> np.ndarray:
+    """Sorted distinct uint64, one for each patient of a `Store.population`."""
+    digests = (hashlib.sha256(f"{population}/{patient}".encode()).digest()[:8] for patient in set(patients))
+    return np.sort(np.frombuffer(b"".join(digests), "<u8"))
 
 
 def _read(file: Path) -> dict:

@@ -35,7 +35,8 @@ def init_state(
     shardings = sharding.state_shardings(jax.eval_shape(init, batch), mesh)
     state = jax.jit(init, out_shardings=shardings)(batch)
     given = objective.pretrained()
-    put = jax.device_put(given, {name: shardings["params"][name] for name in given})
+    # A copy: the state will be donated, and what was given may be in use elsewhere.
+    put = jax.device_put(given, {name: shardings["params"][name] for name in given}, may_alias=False)
     return state | {"params": state["params"] | put}
 
 

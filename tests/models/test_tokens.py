@@ -68,3 +68,38 @@ def test_what_is_hidden_leaks_nothing(method):
         tokens.normalize(tokens.all_tokens(jnp.asarray(x), presence, segments, (1, 3)), method) for x in (SIGNAL, other)
     ]
     np.testing.assert_array_equal(bags[0].values, bags[1].values)
+
+
+def test_derived_limb_leads_are_exact():
+    """From any two that are shown; what was recorded stays, and with fewer than two nothing is made up."""
+    i, ii = RNG.integers(-3000, 3000, (2, 5000)) * 2
+    limb = np.stack([i, ii, ii - i, -(i + ii) // 2, i - ii // 2, ii - i // 2])
+    signal = np.stack([np.concatenate([limb, RNG.integers(-3000, 3000, (6, 5000))])] * 3).astype(np.int16)
+    presence = np.ones((3, 12), bool)
+    presence[1, 3] = False  # aVR was not recorded: III and aVL are left
+    presence[2, [2, 3]] = False  # aVL alone is left
+    shown, segments = (2, 3, 4, 7), np.array([50, 50, 50], np.int32)
+    changed = signal.copy()
+    changed[:, [0, 1, 5]] = 999  # hidden
+    changed[2, [2, 3]] = 999
+    bag = tokens.all_tokens(jnp.asarray(changed), jnp.asarray(presence), jnp.asarray(segments), shown, derive=True)
+    assert bag.values.shape == (3, 7 * 50, 100)
+    values, valid = np.asarray(bag.values).reshape(3, 7, 5000), np.asarray(bag.valid).reshape(3, 7, 50).all(-1)
+    assert [list(np.asarray(bag.lead)[0, ::50]), list(valid[2])] == [
+        [0, 1, 2, 3, 4, 5, 7],
+        [False] * 4 + [True, False, True],
+    ]
+    assert valid[:2].all()
+    for b in range(2):
+        np.testing.assert_allclose(values[b, :6], limb / 1000, atol=1e-6)
+        np.testing.assert_allclose(values[b, 6], signal[b, 7] / 1000, rtol=1e-6)
+    np.testing.assert_allclose(values[2, 4], limb[4] / 1000, rtol=1e-6)
+
+
+def test_one_limb_lead_derives_nothing():
+    presence, segments = np.ones((4, 12), bool), np.full(4, 50, np.int32)
+    plain, derived = (
+        tokens.all_tokens(jnp.asarray(SIGNAL), jnp.asarray(presence), jnp.asarray(segments), (0, 8), how)
+        for how in (False, True)
+    )
+    np.testing.assert_array_equal(plain.values, derived.values)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from kmerl_jax.signals import leads
@@ -49,3 +50,20 @@ def test_parse():
         leads.parse_leads("I,V9")
     with pytest.raises(ValueError, match="twice"):
         leads.parse_leads("I,i")
+
+
+def test_limb_leads_follow_from_any_two():
+    """III = II - I, aVR = -(I + II) / 2, aVL = I - II / 2, aVF = II - I / 2."""
+    i, ii = np.random.default_rng(0).normal(size=(2, 9))
+    limb = np.stack([i, ii, ii - i, -(i + ii) / 2, i - ii / 2, ii - i / 2])
+    table = leads.limb_from_pair()
+    for a in range(6):
+        for b in range(6):
+            expected = limb if a != b else np.zeros_like(limb)
+            np.testing.assert_allclose(table[a, b] @ limb[[a, b]], expected, atol=1e-14)
+
+
+def test_clinical_sets_have_names():
+    for name in leads.CLINICAL:
+        assert leads.parse_leads(name)
+    assert leads.parse_leads("I+II") == ("I", "II")

@@ -1,22 +1,27 @@
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from kmerl_jax.config import base
 from kmerl_jax.knowledge.queries import Queries
-from kmerl_jax.training.run import Run
+from kmerl_jax.training.run import Run, patient_digests
 
 ASKED = Queries(("a", "b"), {"b": ("a",)}, {"a": 3, "b": 4}, np.zeros((5, 2), np.int8), {}, {})
 EMBEDDINGS = np.eye(2, dtype=np.float32)
+STORE, OTHER_STORE = (
+    SimpleNamespace(manifest={"plan": plan, "cohort": "ptb_xl", "about": {"text": "statements"}})
+    for plan in ("plan", "other plan")
+)
 
 
 @pytest.fixture
 def begun(tmp_path):
     """A run directory with a checkpoint."""
     run = Run(tmp_path / "run", base("x", "demo"))
-    run.keep_entities(ASKED, "plan", EMBEDDINGS)
+    run.keep_entities(ASKED, STORE, EMBEDDINGS)
     (run.checkpoints / "10").mkdir(parents=True)
     return run
 
@@ -32,6 +37,7 @@ def test_a_run_directory_says_what_it_is(begun):
     entities = json.loads((begun.path / "entities.json").read_text())
     assert entities["entities"] == ["a", "b"]
     assert entities["superclasses"] == {"b": ["a"]}
+    assert (entities["cohort"], entities["texts_from_labels"]) == ("ptb_xl", True)
     np.testing.assert_array_equal(np.load(begun.path / "entities.npy"), EMBEDDINGS)
 
 
@@ -56,18 +62,18 @@ def test_anything_else_is_refused_by_name(begun):
 
 
 def test_before_the_first_checkpoint_nothing_is_refused(tmp_path):
-    Run(tmp_path, base("x", "demo")).keep_entities(ASKED, "plan", EMBEDDINGS)
+    Run(tmp_path, base("x", "demo")).keep_entities(ASKED, STORE, EMBEDDINGS)
     run = Run(tmp_path, changed(seed=1))
-    run.keep_entities(ASKED, "other plan", EMBEDDINGS)
+    run.keep_entities(ASKED, OTHER_STORE, EMBEDDINGS)
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 1
 
 
 def test_other_entities_or_another_store_are_refused(begun):
     with pytest.raises(ValueError, match="with other entities"):
-        begun.keep_entities(dataclasses.replace(ASKED, entities=("a", "c")), "plan", EMBEDDINGS)
+        begun.keep_entities(dataclasses.replace(ASKED, entities=("a", "c")), STORE, EMBEDDINGS)
     with pytest.raises(ValueError, match="a store of other content"):
-        begun.keep_entities(ASKED, "other plan", EMBEDDINGS)
-    begun.keep_entities(ASKED, "plan", EMBEDDINGS)
+        begun.keep_entities(ASKED, OTHER_STORE, EMBEDDINGS)
+    begun.keep_entities(ASKED, STORE, EMBEDDINGS)
 
 
 def test_results_count_for_their_step_only(begun):
@@ -82,3 +88,11 @@ def test_a_damaged_config_is_a_clear_error(begun):
     (begun.path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         Run(begun.path, base("x", "demo"))
+
+
+def test_patients_are_kept_as_digests(begun):
+    begun.keep_patients("ptb_xl", ["7", "12", "7"])
+    kept = np.load(begun.path / "patients.npy", allow_pickle=False)
+    assert len(kept) == 2
+    np.testing.assert_array_equal(kept, patient_digests("ptb_xl", ["12", "7"]))
+    assert not np.isin(patient_digests("csn", ["7", "12"]), kept).any()

@@ -1,0 +1,187 @@
+"""Scores a pretrained run on downstream tasks, with any subset of the leads.
+
+    python -m kmerl_jax.evaluate --task=zero_shot --run=runs/mimic --store=data/ptb_xl --labels=ptb_xl.super
+    python -m kmerl_jax.evaluate --task=zero_shot --run=runs/mimic --store=data/csn --labels=csn_clean --leads=I,II
+    python -m kmerl_jax.evaluate --task=linear_probe --run=runs/mimic --store=data/csn --labels=csn_clean --splits=MERL
+    python -m kmerl_jax.evaluate --task=partial_leads --run=runs/mimic --store=data/cpsc2018 --labels=cpsc2018
+
+Several labels, and the stores that they need, are separated by commas: all six tasks can be one command. It writes
+report.md with pictures, and results.json. What a model says of a store is kept in the run directory and computed once.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from kmerl_jax import command
+from kmerl_jax.evaluation import (
+    classes,
+    experiment,
+    fine_tune,
+    linear_probe,
+    pretrained,
+    report,
+    seen_unseen,
+    zero_shot,
+)
+from kmerl_jax.evaluation.answers import ENCODERS
+from kmerl_jax.evaluation.pictures import number
+from kmerl_jax.signals.leads import CLINICAL, PROGRESSIVE, parse_leads
+from kmerl_jax.training import sharding
+
+_TASK = flags.DEFINE_enum("task", None, experiment.KINDS, "What is done.", required=True)
+_RUN = flags.DEFINE_string("run", None, "Run directory, as train makes it.", required=True)
+_STORE = flags.DEFINE_list("store", None, "Store, as prepare makes it; or several.", required=True)
+_LABELS = flags.DEFINE_list("labels", None, f"One or more of {', '.join(experiment.LABELS)}.", required=True)
+_LEADS = flags.DEFINE_multi_string(
+    "leads",
+    None,
+    "Leads that may be seen: I,II or the name of a set; given again, one set more. Default 12; of partial_leads, the "
+    "paper's order of adding one lead at a time, and the sets that devices record.",
+)
+_PROTOCOL = flags.DEFINE_enum(
+    "protocol", "strict", experiment.PROTOCOLS, "merl repeats the field's protocol with its defects, and names each."
+)
+_SPLITS = flags.DEFINE_string("splits", None, "A clone of MERL's repository: its published splits and labels are used.")
+_NAMES = flags.DEFINE_enum("names", "raw", classes.NAMES, "Classes as the data sets spell them, or mended.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the results. Default RUN/evaluation/TASK-PROTOCOL.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "last", pretrained.CHECKPOINTS, "Which of the run's checkpoints.")
+_SCORES = flags.DEFINE_list("scores", ["query"], "By name: query (the query network), cosine (with the text), or both.")
+_PROMPTS = flags.DEFINE_string("prompts", None, "JSON file, class code to prompt (MERL's CKEPE), for the cosine.")
+_ENCODERS = flags.DEFINE_list(
+    "encoders",
+    None,
+    "Of a probe: pretrained, random, or (they train for long) fine_tuned, supervised. Default pretrained,random; of "
+    "fine_tune, fine_tuned,supervised.",
+)
+_RATIOS = flags.DEFINE_list("ratios", ["0.01", "0.1", "1"], "Shares of the training records.")
+_SEEDS = flags.DEFINE_integer("seeds", 3, "Probes of each share below 1.", lower_bound=1)
+_EPOCHS = flags.DEFINE_integer("epochs", None, "Default 100 of a probe, 20 of fine-tuning.", lower_bound=1)
+_RATE = flags.DEFINE_float("learning_rate", None, "Default 1e-3 of a probe, 2e-4 of fine-tuning.", lower_bound=0)
+_TRAIN_LEADS = flags.DEFINE_string("train_leads", None, "Leads that probes learn from. Default: those they see.")
+_DERIVE = flags.DEFINE_boolean("derive_limb_leads", False, "Of two limb leads the other four are computed and shown.")
+_RULE = flags.DEFINE_enum("rule", "cosine", seen_unseen.RULES, "What makes a class a seen one (seen_unseen).")
+_BATCH = flags.DEFINE_integer("batch_size", None, "ECGs of 12 leads scored at once. Default the run's.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the random encoder.", lower_bound=0)
+
+log = command.log
+
+
+def main() -> None:
+    """Opens the run, the stores and their tasks, scores them, and writes the page."""
+    tasks = experiment.open_tasks(
+        [Path(path) for path in _STORE.value],
+        _LABELS.value,
+        Path(_SPLITS.value) if _SPLITS.value else None,
+        _NAMES.value,
+    )
+    run = pretrained.load(Path(_RUN.value), sharding.make_mesh(), _CHECKPOINT.value)
+    how = options(run)
+    log.info(f"{run.path}, step {run.step:,}: {_TASK.value}, protocol {_PROTOCOL.value}")
+    for label, (_, task) in tasks.items():
+        log.info(f"{label}: {len(task.scored.records):,} {task.split} records, {len(task.names)} classes. {task.title}")
+    out = Path(_OUT.value or f"{_RUN.value}/evaluation/{_TASK.value}-{_PROTOCOL.value}")
+    results = experiment.evaluate(
+        run, tasks, how, out, lambda what: command.Progress(what, "ECGs"), lambda *scored: tell(run, *scored)
+    )
+    report.save(results, out)
+    log.info("\n  ".join(["not comparable with published numbers:", *results["not_comparable"]]))
+    log.info(f"report: {out / 'report.md'}")
+
+
+def options(run: pretrained.Pretrained) -> experiment.Options:
+    """What the flags say.
+
+    Raises:
+        ValueError: a value that cannot be.
+    """
+    kind, rate = _TASK.value, {} if _RATE.value is None else {"learning_rate": _RATE.value}
+    length = {} if _EPOCHS.value is None else {"epochs": _EPOCHS.value}
+    known = {"fine_tune": fine_tune.STARTS, "linear_probe": (*ENCODERS, *fine_tune.STARTS)}.get(kind, ENCODERS)
+    return experiment.Options(
+        kind=kind,
+        protocol=_PROTOCOL.value,
+        leads=lead_sets(_LEADS.value, kind),
+        train_leads=parse_leads(_TRAIN_LEADS.value) if _TRAIN_LEADS.value else None,
+        derive=_DERIVE.value,
+        scores=members("scores", _SCORES.value, zero_shot.SCORES),
+        prompts=read_prompts(_PROMPTS.value) if _PROMPTS.value else None,
+        encoders=members("encoders", _ENCODERS.value or known[:2], known),
+        ratios=shares(_RATIOS.value),
+        seeds=_SEEDS.value,
+        probe=linear_probe.Settings(**rate, **length),
+        fine_tune=fine_tune.Settings(**rate, **length),
+        rule=_RULE.value,
+        batch_size=_BATCH.value or run.config.evaluation.batch_size,
+        seed=_SEED.value,
+    )
+
+
+def lead_sets(chosen: list[str] | None, kind: str) -> dict[str, tuple[str, ...]]:
+    """Name -> members of the sets that are scored.
+
+    Raises:
+        ValueError: an unknown lead.
+    """
+    if chosen:
+        return {name: parse_leads(name) for name in chosen}
+    if kind != "partial_leads":
+        return {"12": parse_leads("12")}
+    adding = {f"first {n}": parse_leads(",".join(PROGRESSIVE[:n])) for n in range(1, len(PROGRESSIVE) + 1)}
+    return adding | {name: parse_leads(name) for name in CLINICAL}
+
+
+def members(flag: str, values: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """The values of a list flag.
+
+    Raises:
+        ValueError: one that is not known.
+    """
+    for value in values:
+        if value not in known:
+            raise ValueError(f"--{flag}: unknown {value!r}; there are {', '.join(known)}")
+    return tuple(values)
+
+
+def shares(values: list[str]) -> tuple[float, ...]:
+    """Numbers above 0 and at most 1.
+
+    Raises:
+        ValueError: anything else.
+    """
+    try:
+        numbers = tuple(float(value) for value in values)
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(0 < number <= 1 for number in numbers):
+        raise ValueError(f"--ratios={','.join(values)}: shares are numbers above 0 and at most 1")
+    return numbers
+
+
+def read_prompts(path: str) -> dict[str, str]:
+    """Class code -> prompt.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a JSON object of texts.
+    """
+    try:
+        prompts = json.loads(Path(path).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--prompts={path} is not JSON: {error}") from error
+    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+        raise ValueError(f"--prompts={path} is not a JSON object of class codes and texts")
+    return prompts
+
+
+def tell(run: pretrained.Pretrained, label: str, leads: str, scored: dict) -> None:
+    """Logs the macros of one task and set of leads."""
+    for what, one in report.parts(scored, run.trained_on["texts_from_labels"]):
+        low, high = one["macro_ci95"]
+        log.info(f"{label}, {leads}: {what}: macro AUROC {number(one['macro_auroc'])} ({number(low)}-{number(high)})")
+
+
+if __name__ == "__main__":
+    command.run(main, __doc__)

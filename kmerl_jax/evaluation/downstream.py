@@ -1,0 +1,95 @@
+"""The six downstream tasks of MERL and the paper (appendix D.1), from the stores of three cohorts.
+
+With MERL's published files records, labels and splits are theirs. Without them they are made of the store's own labels:
+for PTB-XL the same ones, since its folds are its own; CPSC2018 and CSN were split at random over a file system's order,
+which no metadata tells, so there the splits are the store's.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kmerl_jax.cohorts.cohort import SPLITS
+from kmerl_jax.cohorts.store import Store
+from kmerl_jax.evaluation import classes, splits
+from kmerl_jax.evaluation.task import Part, Task, gather
+
+TASKS = ("ptb_xl.super", "ptb_xl.sub", "ptb_xl.form", "ptb_xl.rhythm", "cpsc2018", "csn", "csn_clean")
+
+
+def cohort_of(task: str) -> str:
+    """The cohort whose store a task needs."""
+    return "csn" if task == "csn_clean" else task.partition(".")[0]
+
+
+def make(store: Store, task: str, published: Path | None = None, spelling: str = "raw") -> Task:
+    """A task on a store.
+
+    Args:
+        store: of the task's cohort.
+        task: one of `TASKS`.
+        published: MERL's files; None makes the task of the store's own labels and splits.
+        spelling: of the classes' names, "raw" or "readable".
+
+    Raises:
+        FileNotFoundError: a published file is missing.
+        ValueError: a store of another cohort, or none of the task's records is in it.
+    """
+    manifest = store.manifest
+    if manifest["cohort"] != cohort_of(task):
+        raise ValueError(
+            f"store {store.path} is of {manifest['cohort']}, and --labels={task} are labels of {cohort_of(task)}"
+        )
+    chosen = classes.load()[task]
+    codes, table, notes, parts = tuple(chosen), store.table, [], {}
+    for split in SPLITS:
+        if published is None:
+            first = table[~table["record"].duplicated() & (table["split"] == split)]
+            labels = label(task, list(first["labels"]), store.label_names)
+            # MERL keeps the records that have any of the task's classes.
+            kept = labels.any(1) if task != "cpsc2018" else np.ones(len(labels), bool)
+            parts[split] = gather(table, first["record"].to_numpy()[kept], labels[kept])
+        else:
+            records, labels = splits.read(published, task, split, codes)
+            there = np.isin(records, table["record"].unique())
+            parts[split] = gather(table, np.asarray(records, object)[there], labels[there])
+            if not there.all():
+                notes.append(f"{(~there).sum():,} of {len(there):,} published {split} records are not in the store")
+    if not any(len(part.records) for part in parts.values()):
+        raise ValueError(f"store {store.path} holds no record of {task}")
+    if published is None and cohort_of(task) != "ptb_xl":
+        notes.append("the splits are this store's own, not MERL's (--splits reads those)")
+    title = f"{task}, " + ("labels and splits as MERL published them" if published else manifest["labels_title"])
+    if task == "csn_clean":
+        title += ", each class where it is one of a record's diagnoses"
+    elif task == "csn":
+        title += ", a class also where its acronym is part of another's (as MERL has them; csn_clean mends it)"
+    raw, names = (classes.names(list(chosen.values()), store.label_names, how) for how in ("raw", spelling))
+    notes += [f"{old!r} is asked as {new!r}" for old, new in zip(raw, names, strict=True) if old != new]
+    return Task(task, title, names, codes, parts, notes=tuple(notes))
+
+
+def label(task: str, said: Sequence[Sequence[str]], label_names: dict[str, str]) -> np.ndarray:
+    """Labels of records that are known by the codes of their cohort.
+
+    Args:
+        task: one of `TASKS`.
+        said: for each of R records, its codes.
+        label_names: the codes that the cohort's table knows; what it does not know is no acronym.
+
+    Returns:
+        [R, C] int8.
+    """
+    chosen = classes.load()[task].values()
+    if task == "csn":
+        diagnoses = [",".join(code for code in codes if label_names.get(code, code) != code) for codes in said]
+        rows = [[one.code in text for one in chosen] for text in diagnoses]
+    else:
+        rows = [[any(code in codes for code in one.codes) for one in chosen] for codes in map(set, said)]
+    return np.array(rows, np.int8).reshape(len(said), len(chosen))
+
+
+def count(parts: dict[str, Part]) -> str:
+    """Records of each split, as in the paper's table 3."""
+    return " / ".join(f"{len(parts[split].records):,}" for split in SPLITS)

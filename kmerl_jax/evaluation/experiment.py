@@ -1,0 +1,296 @@
+"""An evaluation: tasks, sets of leads and ways of scoring, put together into one set of results."""
+
+import dataclasses
+import resource
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import kmerl_jax
+from kmerl_jax.cohorts.store import Store
+from kmerl_jax.evaluation import downstream, fine_tune, linear_probe, metrics, report, seen_unseen, zero_shot
+from kmerl_jax.evaluation.answers import ENCODERS, Answers
+from kmerl_jax.evaluation.inference import View
+from kmerl_jax.evaluation.pretrained import Pretrained
+from kmerl_jax.evaluation.task import Task, own
+
+KINDS = ("zero_shot", "linear_probe", "partial_leads", "seen_unseen", "fine_tune")
+PROTOCOLS = ("strict", "merl")
+LABELS = ("demo", "table", *downstream.TASKS)
+_MERL_CPSC_SECONDS = 5.0  # 2,500 samples; the rest is zero
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How tasks are scored.
+
+    Attributes:
+        kind: one of `KINDS`.
+        protocol: one of `PROTOCOLS`.
+        leads: name -> members of each set of leads.
+        train_leads: what probes learn from; None: the leads that they are scored with.
+        derive: computes the other limb leads of an ECG that shows two of them.
+        scores: by name: of `zero_shot.SCORES`.
+        prompts: of each class's code, for the cosine; None takes the names.
+        encoders: of `answers.ENCODERS` and `fine_tune.STARTS`.
+        ratios: shares of the training records.
+        seeds: probes of each share below 1.
+        probe: how a probe is trained.
+        fine_tune: how an encoder is trained on labels.
+        rule: of `seen_unseen.RULES`.
+        batch_size: ECGs of 12 leads scored at a time.
+        seed: of the random encoder.
+    """
+
+    kind: str
+    protocol: str
+    leads: Mapping[str, tuple[str, ...]]
+    train_leads: tuple[str, ...] | None
+    derive: bool
+    scores: tuple[str, ...]
+    prompts: Mapping[str, str] | None
+    encoders: tuple[str, ...]
+    ratios: tuple[float, ...]
+    seeds: int
+    probe: linear_probe.Settings
+    fine_tune: fine_tune.Settings
+    rule: str
+    batch_size: int
+    seed: int
+
+
+def open_tasks(
+    stores: list[Path], labels: list[str], published: Path | None, spelling: str
+) -> dict[str, tuple[Store, Task]]:
+    """The tasks of several labels, each with the store that it needs.
+
+    Args:
+        stores: folders.
+        labels: of `LABELS`.
+        published: MERL's files, or None.
+        spelling: of class names, "raw" or "readable".
+
+    Raises:
+        FileNotFoundError: no store, or no published file.
+        ValueError: unknown labels, two stores of one cohort, or labels of which there is no store.
+    """
+    opened: dict[str, Store] = {}
+    for path in stores:
+        store = Store(path)
+        if store.manifest["cohort"] in opened:
+            raise ValueError(f"{path} and {opened[store.manifest['cohort']].path} are both of one cohort; name one")
+        opened[store.manifest["cohort"]] = store
+    tasks = {}
+    for label in labels:
+        if label not in LABELS:
+            raise ValueError(f"unknown labels {label!r}; --labels are {', '.join(LABELS)}")
+        cohort = downstream.cohort_of(label)
+        if cohort not in opened:
+            raise ValueError(f"--labels={label} needs a store of {cohort}; --store names one of {', '.join(opened)}")
+        store = opened[cohort]
+        if label in downstream.TASKS:
+            tasks[label] = store, downstream.make(store, label, published, spelling)
+        else:
+            tasks[label] = store, own(store, (), None, 1)
+    return tasks
+
+
+def check_patients(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], protocol: str) -> list[str]:
+    """Who is scored must be new to the model.
+
+    Returns:
+        Under "merl", what is to be said of tasks where some are not.
+
+    Raises:
+        ValueError: under "strict", if some are not.
+    """
+    notes = []
+    for label, (store, task) in tasks.items():
+        if protocol == "merl" and run.patients is None:
+            notes.append(f"{label}: the run does not tell whether it was pretrained on the scored patients")
+            continue
+        known, count = run.knows(store.population, task.scored), len(np.unique(task.scored.patients))
+        if known and protocol == "strict":
+            raise ValueError(
+                f"{label}: {known:,} of the {count:,} scored patients were in the pretraining of {run.path}; score a "
+                "store whose test patients are new to it (--protocol=merl scores them all the same, and says so)"
+            )
+        if known:
+            notes.append(f"{label}: {known:,} of the {count:,} scored patients were in the run's pretraining")
+    return notes
+
+
+def evaluate(
+    run: Pretrained,
+    tasks: Mapping[str, tuple[Store, Task]],
+    options: Options,
+    folder: Path,
+    progress: Callable[[str], Callable[[int, int], None]],
+    tell: Callable[[str, str, dict], None] = lambda label, leads, scored: None,
+) -> dict:
+    """Scores all tasks with all sets of leads.
+
+    Args:
+        run: the model.
+        tasks: label -> store and task.
+        options: how.
+        folder: where trainings on labels keep their checkpoints.
+        progress: makes, of what is done, a function of the ECGs done and the number in all.
+        tell: called with the label, the name of the leads and what was scored, as soon as it was.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        ValueError: scored patients were in the pretraining (strict), or a task lacks what the kind needs.
+    """
+    begun = time.perf_counter()
+    notes = check_patients(run, tasks, options.protocol)
+    answers = _answers(run, tasks, options, progress)
+    results = {}
+    for label, (store, task) in tasks.items():
+        groups = seen_unseen.groups(run, task, options.rule) if options.kind == "seen_unseen" else {}
+        results[label] = _describe(task) | {"groups": groups, "lead_sets": {}}
+        seconds = _MERL_CPSC_SECONDS if options.protocol == "merl" and label == "cpsc2018" else None
+        for leads, members in options.leads.items():
+            view = View(store, members, options.derive, seconds)
+            scored = _score(answers[store.path], task, view, options, groups, folder, progress)
+            results[label]["lead_sets"][leads] = scored
+            tell(label, leads, scored)
+    cost = [one for answer in answers.values() for one in answer.cost]
+    return {
+        "task": options.kind,
+        "protocol": options.protocol,
+        "not_comparable": [*notes, *_not_comparable(run, tasks, options)],
+        "tasks": results,
+        "mean_over_tasks": _means(results, run) if len(tasks) > 1 else {},
+        "leads": dict(options.leads),
+        "published": report.published(options.kind, options.ratios),
+        "cost": [*cost, {"what": "everything", "ecgs": None, "seconds": time.perf_counter() - begun}],
+        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "draws": metrics.DRAWS,
+        **_origin(run, tasks, options),
+    }
+
+
+def _answers(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], options: Options, progress) -> dict:
+    """One for each store: what several tasks need is computed once."""
+    answers = {}
+    learning = options.kind in ("linear_probe", "partial_leads")
+    for store in {store.path: store for store, _ in tasks.values()}.values():
+        own = [task for of, task in tasks.values() if of is store]
+        names = tuple(sorted({name for task in own for name in task.names}))
+        parts = [part for task in own for split, part in task.parts.items() if learning or split != "train"]
+        rows = np.unique(np.concatenate([part.rows for part in parts]))
+        answers[store.path] = Answers(run, names, rows, options.batch_size, options.seed, progress)
+    return answers
+
+
+def _score(answers: Answers, task: Task, view: View, options: Options, groups, folder: Path, progress) -> dict:
+    kind, protocol, scored = options.kind, options.protocol, {}
+    if kind in ("zero_shot", "partial_leads", "seen_unseen"):
+        scored |= zero_shot.evaluate(answers, task, view, protocol, options.scores, options.prompts, groups)
+    if kind in ("linear_probe", "partial_leads"):
+        learnt = dataclasses.replace(view, leads=options.train_leads or view.leads)
+        frozen = [encoder for encoder in options.encoders if encoder in ENCODERS]
+        scored["linear_probe"] = linear_probe.evaluate(
+            answers, task, view, protocol, frozen, options.ratios, options.seeds, options.probe, learnt
+        )
+    starts = [encoder for encoder in options.encoders if encoder in fine_tune.STARTS]
+    if starts and kind in ("linear_probe", "fine_tune"):
+        scored["fine_tune"] = fine_tune.evaluate(
+            answers.pretrained,
+            task,
+            view,
+            protocol,
+            starts,
+            options.ratios,
+            options.fine_tune,
+            folder / "trained",
+            batch_size=options.batch_size,
+            progress=progress("scoring"),
+        )
+    return scored
+
+
+def _means(results: dict, run: Pretrained) -> dict[str, dict[str, float]]:
+    """Leads -> what was scored -> the mean of the tasks' macro AUROCs, as the paper sums up its six."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for about in results.values():
+        for leads, scored in about["lead_sets"].items():
+            for what, one in report.parts(scored, run.trained_on["texts_from_labels"]):
+                values.setdefault(leads, {}).setdefault(what, []).append(one["macro_auroc"])
+    return {leads: {what: float(np.mean(each)) for what, each in whats.items()} for leads, whats in values.items()}
+
+
+def _describe(task: Task) -> dict:
+    return {
+        "title": task.title,
+        "split": task.split,
+        "records": len(task.scored.records),
+        "patients": len(np.unique(task.scored.patients)),
+        "splits": downstream.count(task.parts),
+        "classes": dict(zip(task.names, task.codes, strict=True)),
+    }
+
+
+def _not_comparable(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], options: Options) -> list[str]:
+    """In what the results differ from what the paper and MERL report."""
+    cohort, config = run.trained_on["cohort"], run.config
+    notes = []
+    if run.trained_on["texts_from_labels"]:
+        notes.append(
+            f"the run's texts were made from labels of {cohort}: its query and cosine scores are not zero-shot scores"
+        )
+    if cohort != "mimic_iv_ecg":
+        notes.append(f"pretrained on {cohort}, not on MIMIC-IV-ECG")
+    if "MedCPT" not in config.text.encoder:
+        notes.append(f"names are read by the text encoder {config.text.encoder}, not by MedCPT")
+    if config.data.normalization != "minmax":
+        notes.append(f"signals are scaled by {config.data.normalization}; MERL takes each record's min-max")
+    for label, (store, task) in tasks.items():
+        notes += [f"{label}: {note}" for note in task.notes]
+        rate = store.manifest["about"].get("rate", 500)
+        if rate != 500:
+            notes.append(f"{label}: signals at {rate} Hz, resampled to 500 Hz")
+        if label not in downstream.TASKS:
+            notes.append(f"{label}: labels of its own, none of the paper's six tasks")
+    if options.protocol == "merl":
+        notes.append("thresholds of F1 and accuracy are chosen on the test records, as MERL does: an oracle")
+    elif options.kind in ("linear_probe", "partial_leads"):
+        notes.append("published probes are the maximum over test epochs; these are chosen on validation records")
+    if options.derive:
+        notes.append("limb leads that are not among the chosen ones were computed from two that are")
+    return notes
+
+
+def _origin(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], options: Options) -> dict:
+    stores = {store.manifest["cohort"]: store for store, _ in tasks.values()}
+    return {
+        "run": {
+            "path": str(run.path),
+            "name": f"{run.config.name}-{run.config.recipe}",
+            "step": run.step,
+            "checksum": run.checksum,
+            "cohort": run.trained_on["cohort"],
+            "texts_from_labels": run.trained_on["texts_from_labels"],
+            "entities": len(run.trained_on["entities"]),
+            "config": run.config.to_dict(),
+        },
+        "stores": {
+            cohort: {"path": str(store.path), "plan": store.manifest["plan"], "about": store.manifest["about"]}
+            for cohort, store in stores.items()
+        },
+        "options": {
+            name: value
+            for name, value in dataclasses.asdict(options).items()
+            if name not in ("kind", "protocol", "leads", "prompts")
+        },
+        "versions": {"kmerl_jax": kmerl_jax.__version__}
+        | {name: version(name) for name in ("jax", "flax", "numpy", "scikit-learn", "optax")},
+        "devices": f"{run.mesh.size} x {jax.devices()[0].device_kind}",
+    }

@@ -1,0 +1,128 @@
+"""Pictures of results."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+COLOURS = ("#0b3c5d", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#2e86ab", "#7d4f50")
+
+
+def intervals(series: Sequence[tuple[str, Mapping[str, dict], float]], names: Sequence[str], labels: Sequence[str]):
+    """AUROC of each class with its 95 % interval, one colour a series; the macros as dotted lines.
+
+    Args:
+        series: (legend, class name -> "auroc" and "ci95", macro) of each.
+        names: of the classes, from the top.
+        labels: how each is written.
+
+    Returns:
+        The figure and its axes.
+    """
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.36 * len(names)), layout="constrained")
+    for n, (legend, per_class, macro) in enumerate(series):
+        offset = (len(series) - 1 - 2 * n) / (2 * len(series)) * 0.7
+        colour = COLOURS[n % len(COLOURS)]
+        places = [len(names) - 1 - place + offset for place in range(len(names))]
+        bounds = [[_or_nan(bound) for bound in per_class[name]["ci95"]] for name in names]
+        values = [_or_nan(per_class[name]["auroc"]) for name in names]
+        axes.hlines(places, [low for low, _ in bounds], [high for _, high in bounds], color=colour, lw=1.2, alpha=0.6)
+        axes.plot(values, places, "o", ms=4, color=colour, label=f"{legend}: macro {number(macro)}")
+        axes.axvline(_or_nan(macro), color=colour, lw=0.8, ls=":")
+    axes.axvline(0.5, color="0.8", lw=0.8, zorder=0)
+    axes.set_yticks(range(len(names)), list(labels)[::-1], fontsize=8)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlim(left=min(0.4, axes.get_xlim()[0]), right=1.01)
+    axes.grid(axis="y", color="0.93", lw=0.6)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure, axes
+
+
+def bars(groups: Mapping[str, Mapping[str, dict]], published: Mapping[str, Mapping[str, float]], title: str):
+    """Macro AUROC of each task: filled bars with intervals are measured, hatched ones are published.
+
+    Args:
+        groups: task -> series -> "macro_auroc" and "macro_ci95".
+        published: series -> task -> AUROC.
+        title: of the picture.
+    """
+    ours = list(dict.fromkeys(name for series in groups.values() for name in series))
+    theirs = [name for name, values in published.items() if set(values) & set(groups)]
+    width = 0.8 / (len(ours) + len(theirs))
+    figure, axes = plt.subplots(figsize=(max(6, 1.1 + 1.6 * len(groups)), 4.2), layout="constrained")
+    styles = _styles(ours)
+    for n, name in enumerate(ours):
+        places = [place + n * width for place, task in enumerate(groups) if name in groups[task]]
+        parts = [groups[task][name] for task in groups if name in groups[task]]
+        values = [_or_nan(part["macro_auroc"]) for part in parts]
+        errors = [
+            [value - _or_nan(part["macro_ci95"][0]) for value, part in zip(values, parts, strict=True)],
+            [_or_nan(part["macro_ci95"][1]) - value for value, part in zip(values, parts, strict=True)],
+        ]
+        axes.bar(places, values, width * 0.92, label=name, **styles[name])
+        axes.errorbar(places, values, errors, fmt="none", ecolor="0.2", elinewidth=1, capsize=2)
+    for n, name in enumerate(theirs, len(ours)):
+        places = [place + n * width for place, task in enumerate(groups) if task in published[name]]
+        values = [published[name][task] for task in groups if task in published[name]]
+        axes.bar(places, values, width * 0.92, color="white", edgecolor="0.45", hatch="///", label=f"published: {name}")
+    axes.set_xticks([place + 0.4 - width / 2 for place in range(len(groups))], list(groups), fontsize=9)
+    axes.set_ylim(0.4, 1)
+    axes.axhline(0.5, color="0.8", lw=0.8, zorder=0)
+    axes.set_ylabel("macro AUROC, 95 % interval")
+    axes.set_title(title, fontsize=10, loc="left")
+    figure.legend(loc="outside lower center", fontsize=8, ncol=2, frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+def curve(series: Mapping[str, Sequence[tuple[int, str, dict]]], title: str):
+    """Macro AUROC over the number of leads, with intervals.
+
+    Args:
+        series: name -> (number of leads, the lead that came last, "macro_auroc" and "macro_ci95") of each point.
+        title: of the picture.
+    """
+    figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    styles = _styles(list(series))
+    for n, (name, points) in enumerate(series.items()):
+        places = [count + (n - (len(series) - 1) / 2) * 0.06 for count, _, _ in points]
+        low, high = zip(*([_or_nan(bound) for bound in part["macro_ci95"]] for _, _, part in points), strict=True)
+        axes.vlines(places, low, high, lw=1, **styles[name] | {"alpha": 0.35})
+        axes.plot(places, [_or_nan(part["macro_auroc"]) for *_, part in points], "o-", ms=4, label=name, **styles[name])
+    points = max(series.values(), key=len)
+    axes.set_xticks([count for count, _, _ in points], [f"{count}\n+{lead}" for count, lead, _ in points], fontsize=8)
+    axes.set_xlabel("number of leads, and the lead that is added")
+    axes.set_ylabel("macro AUROC, 95 % interval")
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.grid(axis="y", color="0.93", lw=0.6)
+    figure.legend(loc="outside lower center", fontsize=8, ncol=2, frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+def _styles(names: Sequence[str]) -> dict[str, dict]:
+    """One colour for each way of scoring, paler with a smaller share of the training records ("..., 1 %")."""
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kinds.setdefault(name.rpartition(", ")[0] if name.endswith("%") else name, []).append(name)
+    return {
+        name: {"color": COLOURS[n % len(COLOURS)], "alpha": (place + 1) / len(members)}
+        for n, members in enumerate(kinds.values())
+        for place, name in enumerate(members)
+    }
+
+
+def number(value: float | None) -> str:
+    """Three decimals; "-" for what is undefined."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

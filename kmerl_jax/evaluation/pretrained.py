@@ -1,0 +1,185 @@
+"""A pretrained model, opened from a run directory for use."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from kmerl_jax.evaluation import inference
+from kmerl_jax.evaluation.task import Part
+from kmerl_jax.models import tokens
+from kmerl_jax.models.kmerl import KMerl
+from kmerl_jax.signals.waveform import SEGMENT
+from kmerl_jax.text import encoder as text_encoders
+from kmerl_jax.text.encoder import TextEncoder
+from kmerl_jax.training import checkpoints, sharding
+from kmerl_jax.training.objective import build_model, product_dtype
+from kmerl_jax.training.run import patient_digests
+
+CHECKPOINTS = ("last", "lowest_val_loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A model with what is needed to use it.
+
+    Attributes:
+        path: the run directory.
+        config: the run's.
+        step: of the checkpoint.
+        model: the network.
+        params: its parameters.
+        encoder: of texts, with the weights that the run arrived at.
+        trained_on: what `entities.json` says: the cohort, the entities that were asked for, and from how many records.
+        patients: digests of the patients that it was trained on; None if the run does not tell.
+        checksum: SHA-256 of the parameters.
+        mesh: the devices.
+    """
+
+    path: Path
+    config: ConfigDict
+    step: int
+    model: KMerl
+    params: dict
+    encoder: TextEncoder
+    trained_on: dict
+    patients: np.ndarray | None
+    checksum: str
+    mesh: Mesh
+
+    def knows(self, population: str, part: Part) -> int:
+        """How many of a part's patients the model was trained on.
+
+        Raises:
+            ValueError: the run does not tell.
+        """
+        if self.patients is None:
+            raise ValueError(
+                f"{self.path} does not tell whom it was trained on (no patients.npy); its train command, given again, "
+                "adds that"
+            )
+        return len(np.intersect1d(self.patients, patient_digests(population, part.patients)))
+
+    def project_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """[C, P] float32, texts where they are compared with ECGs."""
+        embeddings = self.encoder.embed(texts)
+        return np.asarray(self.model.apply({"params": self.params}, embeddings, method="project_text"))
+
+    def describe(
+        self, names: Sequence[str], view: inference.View, rows: np.ndarray, **how
+    ) -> tuple[inference.Outputs, bool]:
+        """`inference.describe` of the names, from the run directory where it was computed before.
+
+        Args:
+            names: C names to ask for.
+            view: what is shown.
+            rows: [N] entries.
+            **how: `batch_size`, `progress`.
+
+        Returns:
+            What is said, and whether it had to be computed.
+        """
+        queries = self.encoder.embed(names)
+
+        def compute() -> inference.Outputs:
+            normalization = self.config.data.normalization
+            over = {"view": view, "rows": rows, **how}
+            return inference.describe(self.model, self.params, queries, normalization, self.mesh, **over)
+
+        return self._cached(f"{self.checksum} {self.encoder.fingerprint}", view, rows, names, compute)
+
+    def random_pooled(self, seed: int, view: inference.View, rows: np.ndarray, **how) -> tuple[inference.Outputs, bool]:
+        """`inference.pooled` of an encoder of the same shape that has learnt nothing; arguments as of `describe`."""
+
+        def compute() -> inference.Outputs:
+            normalization = self.config.data.normalization
+            random = inference.random_encoder(self.model, seed)
+            return inference.pooled(self.model, random, normalization, self.mesh, view=view, rows=rows, **how)
+
+        return self._cached(f"random {seed} {self.config.model.to_json()}", view, rows, (), compute)
+
+    def _cached(self, model: str, view: inference.View, rows: np.ndarray, names: Sequence[str], compute):
+        about = view.about() | {
+            "model": model,
+            "names": list(names),
+            "rows": hashlib.sha256(np.asarray(rows, "<i8").tobytes()).hexdigest(),
+            "normalization": self.config.data.normalization,
+            "precision": [self.config.train.dtype, jax.default_backend()],
+        }
+        return inference.cached(self.path / "features", about, compute)
+
+
+def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
+    """Opens a run.
+
+    Args:
+        path: the run directory.
+        mesh: the devices.
+        checkpoint: "last", or "lowest_val_loss": of the kept checkpoints the one of lowest pretraining validation loss.
+
+    Raises:
+        FileNotFoundError: no run, or no checkpoint, is there.
+        ValueError: a damaged run, or an unknown checkpoint.
+    """
+    config = ConfigDict(_json(path / "config.json"))
+    trained_on = _json(path / "entities.json")
+    if "cohort" not in trained_on:
+        raise ValueError(f"{path} is of an earlier version; its train command, given again, adds what is missing")
+    steps = checkpoints.steps(path / "checkpoints") if (path / "checkpoints").is_dir() else []
+    if not steps:
+        raise FileNotFoundError(f"run {path} has no checkpoint yet")
+    step = steps[-1] if checkpoint == "last" else _lowest_val_loss(path, steps)
+    model = build_model(config)
+    encoder = text_encoders.load(config.text, product_dtype(config.train.dtype))
+
+    def init() -> dict:
+        ids = jnp.zeros((1, 1), jnp.int32)
+        bag = tokens.Tokens(jnp.zeros((1, 1, SEGMENT)), ids, ids, jnp.ones((1, 1), bool))
+        text = jnp.zeros((1, encoder.width))
+        return model.init(jax.random.key(0), bag, text, text)["params"]
+
+    shapes = jax.eval_shape(init)
+    if encoder.trainable:
+        shapes["text"] = jax.eval_shape(lambda: encoder.weights)
+    # On every device: what is used is the model alone, without optimiser and gradients.
+    where = sharding.replicated(mesh)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes)
+    params = checkpoints.restore_params(path / "checkpoints", step, shapes)
+    checksum = _checksum(params)
+    if encoder.trainable:
+        encoder = encoder.trained(params.pop("text"))
+    file = path / "patients.npy"
+    patients = np.load(file, allow_pickle=False) if file.exists() else None
+    return Pretrained(path, config, step, model, params, encoder, trained_on, patients, checksum, mesh)
+
+
+def _json(path: Path) -> dict:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} not found; --run names the directory of a run that train made")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+
+
+def _lowest_val_loss(path: Path, steps: list[int]) -> int:
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    losses = {line["step"]: line["loss"] for line in lines if line.get("split") == "val" and line["step"] in steps}
+    if not losses:
+        raise ValueError(f"no kept checkpoint of {path} has a validation loss; use --checkpoint=last")
+    return min(losses, key=losses.get)
+
+
+def _checksum(params: dict) -> str:
+    digest = hashlib.sha256()
+    for name, x in jax.tree_util.tree_leaves_with_path(params):
+        digest.update(jax.tree_util.keystr(name).encode())
+        digest.update(np.ascontiguousarray(jax.device_get(x)).tobytes())
+    return digest.hexdigest()

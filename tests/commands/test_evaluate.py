@@ -1,0 +1,73 @@
+"""The evaluate command as users run it."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.commands.test_train import run
+
+
+@pytest.fixture(scope="module")
+def evaluated(small_run, demo_store, tmp_path_factory):
+    """A run that was evaluated, and what the command printed."""
+    path = shutil.copytree(small_run, tmp_path_factory.mktemp("evaluated") / "run")
+    done = evaluate(path, demo_store, "--task=zero_shot", "--leads=12", "--leads=I,II", "--scores=query,cosine")
+    assert done.returncode == 0, done.stderr
+    return path, done.stdout
+
+
+def evaluate(path, store, *more):
+    return run(f"--run={path}", f"--store={store}", "--labels=demo", *more, module="evaluate")
+
+
+def test_it_prints_macros_and_writes_a_page(evaluated):
+    path, out = evaluated
+    folder = path / "evaluation" / "zero_shot-strict"
+    results = json.loads((folder / "results.json").read_text())
+    for leads in ("12", "I,II"):
+        macro = results["tasks"]["demo"]["lead_sets"][leads]["query"]["macro_auroc"]
+        assert f"demo, {leads}: zero-shot, query: macro AUROC {macro:.3f} (" in out
+    assert results["leads"]["I,II"] == ["I", "II"]
+    assert "not comparable with published numbers:" in out
+    assert out.splitlines()[-1] == f"report: {folder / 'report.md'}"
+    assert (folder / "tasks.png").exists()
+    assert "2 of the 12" not in (folder / "report.md").read_text()
+
+
+def test_nothing_is_computed_twice(evaluated, demo_store, tmp_path):
+    path, _ = evaluated
+    done = evaluate(path, demo_store, "--task=seen_unseen", "--rule=ontology", f"--out={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [one["what"] for one in results["cost"]] == ["everything"]
+    assert results["tasks"]["demo"]["groups"]["seen"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--task=zero_shot", "--leads=V9"], "unknown lead or lead set 'V9'"),
+        (["--task=zero_shot", "--scores=luck"], "--scores: unknown 'luck'"),
+        (["--task=zero_shot", "--prompts=nowhere.json"], "nowhere.json: No such file"),
+        (["--task=linear_probe", "--ratios=2"], "--ratios=2: shares are numbers above 0"),
+        (["--task=fine_tune", "--encoders=random"], "--encoders: unknown 'random'"),
+        (["--task=zero_shot", "--labels=csn"], "--labels=csn needs a store of csn"),
+        (["--task=zero_shot", "--run=nowhere"], "nowhere/config.json not found"),
+        (["--task=zero_shot", "--store=nowhere"], "no store at nowhere"),
+        (["--task=luck"], "--task=luck: value should be one of"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(evaluated, demo_store, flags, message):
+    done = evaluate(evaluated[0], demo_store, *flags)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_help():
+    done = run("--help", module="evaluate")
+    assert done.returncode == 0
+    for flag in ("--task", "--run", "--store", "--labels", "--leads", "--protocol", "--splits", "--names", "--out"):
+        assert flag in done.stdout

@@ -1,0 +1,237 @@
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+from kmerl_jax.cohorts.store import Store
+from kmerl_jax.evaluation import experiment, fine_tune, linear_probe, pretrained, report
+from kmerl_jax.evaluation.inference import View
+from kmerl_jax.signals.leads import STANDARD
+from kmerl_jax.training import sharding
+from tests.evaluation.conftest import rewritten
+
+OPTIONS = experiment.Options(
+    kind="zero_shot",
+    protocol="strict",
+    leads={"12": STANDARD},
+    train_leads=None,
+    derive=False,
+    scores=("query",),
+    prompts=None,
+    encoders=("pretrained", "random"),
+    ratios=(0.1, 1.0),
+    seeds=2,
+    probe=linear_probe.Settings(epochs=2),
+    fine_tune=fine_tune.Settings(epochs=1, batch_size=16),
+    rule="ontology",
+    batch_size=16,
+    seed=0,
+)
+
+
+def load(path, devices=1):
+    return pretrained.load(path, sharding.make_mesh(devices=jax.devices()[:devices]))
+
+
+@pytest.fixture(scope="module")
+def run(small_run, tmp_path_factory):
+    return load(shutil.copytree(small_run, tmp_path_factory.mktemp("runs") / "run"))
+
+
+@pytest.fixture(scope="module")
+def rhythm(rhythm_store):
+    return experiment.open_tasks([rhythm_store.path], ["ptb_xl.rhythm"], None, "raw")
+
+
+@pytest.fixture(scope="module")
+def demo(demo_store):
+    return experiment.open_tasks([demo_store], ["demo"], None, "raw")
+
+
+def evaluate(run, tasks, folder="unused", **changes):
+    how = dataclasses.replace(OPTIONS, **changes)
+    return experiment.evaluate(run, tasks, how, folder, lambda what: lambda done, total: None)
+
+
+def test_scores_by_name_are_scikit_learns_of_the_models_answers(run, demo):
+    results = evaluate(run, demo, scores=("query", "cosine"))
+    store, task = demo["demo"]
+    out, _ = run.describe(task.names, View(store, STANDARD), task.scored.rows, batch_size=16)
+    val, _ = run.describe(task.names, View(store, STANDARD), task.parts["val"].rows, batch_size=16)
+    ecg = out["ecg"] / np.linalg.norm(out["ecg"], axis=1, keepdims=True)
+    text = run.project_texts(task.names)
+    scores = {"query": out["logits"], "cosine": ecg @ (text / np.linalg.norm(text, axis=1, keepdims=True)).T}
+    scored = results["tasks"]["demo"]["lead_sets"]["12"]
+    assert list(scored) == ["query", "cosine"]
+    for kind, values in scores.items():
+        for n, name in enumerate(task.names):
+            one, truth = scored[kind]["per_class"][name], task.scored.labels[:, n]
+            assert one["positives"] == truth.sum()
+            assert one["auroc"] == pytest.approx(roc_auc_score(truth, values[:, n]), abs=1e-6)
+            assert one["auprc"] == pytest.approx(average_precision_score(truth, values[:, n]), abs=1e-6)
+            assert one["ci95"][0] <= one["auroc"] <= one["ci95"][1]
+    name = "sinus rhythm"
+    n = task.names.index(name)
+    one, truth = scored["query"]["per_class"][name], task.parts["val"].labels[:, n]
+    best = max(f1_score(truth, val["logits"][:, n] >= cut) for cut in val["logits"][:, n])
+    assert f1_score(truth, val["logits"][:, n] >= one["threshold"] - 1e-6) == pytest.approx(best)
+    called = out["logits"][:, n] >= one["threshold"] - 1e-6
+    assert one["f1"] == pytest.approx(f1_score(task.scored.labels[:, n], called))
+    assert one["accuracy"] == pytest.approx((called == task.scored.labels[:, n]).mean())
+    everything = [scored["query"]["per_class"][name]["auroc"] for name in task.names if name not in task.unseen]
+    assert scored["query"]["macro_auroc"] == pytest.approx(np.mean(everything))
+
+
+def test_classes_with_few_positives_have_a_macro_without_them(run, demo):
+    scored = evaluate(run, demo)["tasks"]["demo"]["lead_sets"]["12"]["query"]
+    seen = [name for name in scored["per_class"] if name not in demo["demo"][1].unseen]
+    frequent = [name for name in seen if scored["per_class"][name]["positives"] >= 10]
+    assert 0 < scored["frequent"]["classes"] == len(frequent) < scored["classes"]
+    expected = np.mean([scored["per_class"][name]["auroc"] for name in frequent])
+    assert scored["frequent"]["macro_auroc"] == pytest.approx(expected)
+
+
+def test_a_class_without_positives_is_undefined_and_in_no_macro(run, rhythm):
+    scored = evaluate(run, rhythm, protocol="merl")["tasks"]["ptb_xl.rhythm"]["lead_sets"]["12"]["query"]
+    assert "paroxysmal tachycardia" in scored["undefined"]
+    assert np.isnan(scored["per_class"]["paroxysmal tachycardia"]["auroc"])
+    assert scored["classes"] + len(scored["undefined"]) == 12
+    assert np.isfinite(scored["macro_auroc"])
+
+
+def test_numbers_depend_neither_on_batches_nor_on_devices(small_run, tmp_path, demo):
+    folders = [shutil.copytree(small_run, tmp_path / name) for name in ("a", "b")]
+    changes = {"kind": "partial_leads", "leads": {"12": STANDARD, "I,II": ("I", "II")}, "scores": ("query", "cosine")}
+    a = evaluate(load(folders[0]), demo, **changes)
+    b = evaluate(load(folders[1], devices=8), demo, **changes, batch_size=3)
+    for leads in changes["leads"]:
+        rows = [list(report.parts(one["tasks"]["demo"]["lead_sets"][leads], False)) for one in (a, b)]
+        assert len(rows[0]) == 2 + 4
+        for (what, one), (_, other) in zip(*rows, strict=True):
+            assert one["macro_auroc"] == pytest.approx(other["macro_auroc"], abs=2e-3), what
+            assert one["macro_ci95"] == pytest.approx(other["macro_ci95"], abs=2e-3), what
+
+
+def test_scored_patients_must_be_new_to_the_run(run, demo, demo_store, tmp_path):
+    store, _ = demo["demo"]
+    table = store.table.copy()
+    first = table.index[table["split"] == "train"][0]
+    same = table["patient"] == table["patient"][first]
+    table.loc[same, "split"] = "test"
+    tasks = experiment.open_tasks([rewritten(demo_store, tmp_path / "store", table).path], ["demo"], None, "raw")
+    with pytest.raises(ValueError, match=r"1 of the \d+ scored patients were in the pretraining"):
+        evaluate(run, tasks)
+    results = evaluate(run, tasks, protocol="merl")
+    assert "scored patients were in the run's pretraining" in results["not_comparable"][0]
+
+
+def test_merl_and_its_oracle(run, demo):
+    strict, merl = (evaluate(run, demo, protocol=protocol) for protocol in ("strict", "merl"))
+    a, b = (one["tasks"]["demo"]["lead_sets"]["12"]["query"] for one in (strict, merl))
+    assert (a["threshold_from"], b["threshold_from"]) == ("val", "test (oracle)")
+    assert a["macro_auroc"] == b["macro_auroc"]
+    pairs = [(b["per_class"][name]["f1"], a["per_class"][name]["f1"]) for name in a["per_class"]]
+    pairs = [pair for pair in pairs if np.isfinite(pair).all()]
+    assert len(pairs) > 5
+    assert all(oracle >= honest for oracle, honest in pairs)
+    assert any("oracle" in note for note in merl["not_comparable"])
+    assert not any("oracle" in note for note in strict["not_comparable"])
+
+
+def test_windows_of_a_record_are_averaged(run, demo_store, tmp_path):
+    """Two test records become two windows of one: its score is their mean."""
+    table = Store(demo_store).table.copy()
+    two = table.index[table["split"] == "test"][:2]
+    for column in ("record", "patient", "labels"):
+        table.at[two[1], column] = table.at[two[0], column]
+    tasks = experiment.open_tasks([rewritten(demo_store, tmp_path / "store", table).path], ["demo"], None, "raw")
+    store, task = tasks["demo"]
+    assert len(task.scored.rows) == len(task.scored.records) + 1
+    out, _ = run.describe(task.names, View(store, STANDARD), task.scored.rows, batch_size=16)
+    mean = np.concatenate([out["logits"][:2].mean(0, keepdims=True), out["logits"][2:]])
+    scored = evaluate(run, tasks)["tasks"]["demo"]["lead_sets"]["12"]["query"]
+    for n, name in enumerate(task.names):
+        if np.isfinite(scored["per_class"][name]["auroc"]):
+            expected = roc_auc_score(task.scored.labels[:, n], mean[:, n])
+            assert scored["per_class"][name]["auroc"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_seen_and_unseen_classes_have_macros_of_their_own(run, demo):
+    results = evaluate(run, demo, kind="seen_unseen")
+    about = results["tasks"]["demo"]
+    scored = about["lead_sets"]["12"]["query"]
+    assert {"ventricular bigeminy", "left anterior fascicular block"} <= set(about["groups"]["unseen"])
+    assert "sinus rhythm" in about["groups"]["seen"]
+    for group in ("seen", "unseen"):
+        values = [
+            scored["per_class"][name]["auroc"]
+            for name in about["groups"][group]
+            if np.isfinite(scored["per_class"][name]["auroc"])
+        ]
+        assert scored["groups"][group]["macro_auroc"] == pytest.approx(np.mean(values))
+
+
+def test_fine_tuning_and_training_from_scratch(run, rhythm, tmp_path):
+    changes = {"kind": "fine_tune", "encoders": fine_tune.STARTS, "leads": {"II": ("II",)}, "ratios": (1.0,)}
+    results = evaluate(run, rhythm, tmp_path, protocol="merl", **changes)
+    scored = results["tasks"]["ptb_xl.rhythm"]["lead_sets"]["II"]["fine_tune"]
+    assert list(scored) == ["fine_tuned", "supervised"]
+    one, other = scored["fine_tuned"]["100 %"], scored["supervised"]["100 %"]
+    records = len(rhythm["ptb_xl.rhythm"][1].parts["train"].records)
+    assert (one["records"], one["steps"]) == (records, -(-records // 16))
+    assert one["macro_auroc"] != other["macro_auroc"]
+    folders = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "trained").iterdir())
+    assert folders == ["ptb_xl.rhythm-fine_tuned", "ptb_xl.rhythm-supervised"]
+    again = evaluate(run, rhythm, tmp_path, protocol="merl", **changes)
+    assert str(again["tasks"]["ptb_xl.rhythm"]["lead_sets"]["II"]["fine_tune"]) == str(scored)
+
+
+def test_the_page(run, rhythm, tmp_path):
+    """It opens with what is not comparable, and does not call a score zero-shot that is none."""
+    trained_on = run.trained_on | {"texts_from_labels": True, "cohort": "ptb_xl"}
+    results = evaluate(dataclasses.replace(run, trained_on=trained_on), rhythm, protocol="merl")
+    report.save(results, tmp_path / "page")
+    page = (tmp_path / "page" / "report.md").read_text()
+    opening = page[: page.index("## Macro averages")]
+    for said in (
+        "its query and cosine scores are not zero-shot scores",
+        "pretrained on ptb_xl, not on MIMIC-IV-ECG",
+        "signals at 100 Hz",
+        "an oracle",
+        "not by MedCPT",
+    ):
+        assert said in opening
+    assert "query score, texts made from labels" in page
+    assert "| zero-shot" not in page
+    assert run.checksum in page
+    macro = results["tasks"]["ptb_xl.rhythm"]["lead_sets"]["12"]["query"]["macro_auroc"]
+    assert f"| {macro:.3f} (" in page
+    for line in page.splitlines():
+        if line.startswith("!["):
+            name = line.rpartition("(")[2].rstrip(")")
+            assert (tmp_path / "page" / name).read_bytes().startswith(b"\x89PNG")
+    back = json.loads((tmp_path / "page" / "results.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert back["tasks"]["ptb_xl.rhythm"]["lead_sets"]["12"]["query"]["macro_auroc"] == macro
+    assert back["versions"]["kmerl_jax"]
+
+
+def test_what_was_published_stands_beside_it():
+    zero_shot = report.published("zero_shot", ())
+    assert zero_shot["K-MERL, 12 leads"] == {"mean": pytest.approx(0.7652)}
+    probes = report.published("linear_probe", (0.01, 1.0))
+    assert probes["K-MERL, 1 %"]["csn"] == pytest.approx(0.6951)
+    assert not any("10 %" in what for what in probes)
+    assert report.published("fine_tune", (1.0,)) == {}
+
+
+def test_stores_and_labels_that_do_not_fit(rhythm_store, demo_store):
+    with pytest.raises(ValueError, match="--labels=csn needs a store of csn; --store names one of ptb_xl"):
+        experiment.open_tasks([rhythm_store.path], ["csn"], None, "raw")
+    with pytest.raises(ValueError, match="unknown labels 'nothing'"):
+        experiment.open_tasks([rhythm_store.path], ["nothing"], None, "raw")
+    with pytest.raises(ValueError, match="are both of one cohort"):
+        experiment.open_tasks([demo_store, demo_store], ["demo"], None, "raw")
