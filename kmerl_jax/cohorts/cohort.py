@@ -11,16 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 SPLITS = ("train", "val", "test")
+_TEXTS = pa.list_(pa.dictionary(pa.int32(), pa.string()))  # 800,035 reports are made of 3,900 statements
 SCHEMA = pa.schema(
     {
         "record": pa.string(),
         "patient": pa.string(),
         "path": pa.string(),
         "split": pa.string(),
-        "statements": pa.list_(pa.string()),
+        "statements": _TEXTS,
         "report": pa.string(),
         "words": pa.int32(),
-        "labels": pa.list_(pa.string()),
+        "labels": _TEXTS,
     }
 )
 FEW_WORDS = 4  # MERL pretrains on reports of this many words or more

@@ -167,7 +167,7 @@ def test_a_chunk_takes_only_its_own_rows_to_a_worker(demo_files):
     back = pickle.loads(pickle.dumps(chunk))
     assert (back.number, back.folder) == (3, demo_files)
     assert back.table.equals(chunk.table)
-    assert back.table.get_total_buffer_size() < cohort.table.get_total_buffer_size() / 10
+    assert back.table.get_total_buffer_size() < cohort.table.get_total_buffer_size() / 4
 
 
 KILLED = """
