@@ -186,9 +186,7 @@ def _run(chunks: list[Chunk], workers: int) -> Iterator[int]:
         for chunk in chunks:
             yield prepare_chunk(chunk)
         return
-    # Spawned, not forked: the parent may hold JAX's threads.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
+    with _pool(workers) as pool:
         futures = [pool.submit(prepare_chunk, chunk) for chunk in chunks]
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -196,6 +194,14 @@ def _run(chunks: list[Chunk], workers: int) -> Iterator[int]:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
+    # Not forked from this process, which may hold JAX's threads, but from a small one that has imported what workers
+    # need: they start at once, and share its memory.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return concurrent.futures.ProcessPoolExecutor(workers, context, _end_with_parent)
 
 
 def _end_with_parent() -> None:

@@ -198,17 +198,16 @@ def test_a_killed_run_goes_on(demo_files, demo_store, tmp_path):
 
 
 ORPHANED = """
-import concurrent.futures, multiprocessing, os, signal, time
+import os, signal, sys, time
 from kmerl_jax.cohorts import preparation
-def work():
+def work(parent):
     os.write(1, b"working")
-    os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(parent, signal.SIGKILL)
     time.sleep(30)
     os.write(1, b"an orphan")
 if __name__ == "__main__":
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, context, preparation._end_with_parent) as pool:
-        pool.submit(work).result()
+    with preparation._pool(1) as pool:
+        pool.submit(work, os.getpid()).result()
 """
 
 
