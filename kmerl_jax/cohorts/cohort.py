@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,7 +24,6 @@ SCHEMA = pa.schema(
         "labels": _TEXTS,
     }
 )
-FEW_WORDS = 4  # MERL pretrains on reports of this many words or more
 _BATCH = 10_000  # rows that are Python objects at a time
 
 
@@ -67,7 +66,7 @@ class Cohort:
 
     def summary(self) -> str:
         """What the tables hold, as lines of a table; nothing of it needs a signal."""
-        split, words = Counter(self.table["split"].to_pylist()), self.table["words"]
+        split, length = Counter(self.table["split"].to_pylist()), self.table["words"]
         patients = pc.count_distinct(self.table["patient"]).as_py()
         labels = Counter(pc.list_flatten(self.table["labels"]).to_pylist())
         return "\n".join(
@@ -75,8 +74,8 @@ class Cohort:
                 f"cohort {self.name}: {self.table.num_rows:,} records of {patients:,} patients "
                 f"({', '.join(f'{name} {split[name]:,}' for name in SPLITS)})",
                 *([] if self.patient_ids else ["  the data set has no patient ids: each record counts as a patient"]),
-                f"  reports  {pc.sum(pc.greater(words, 0)).as_py():>9,}  records with a report",
-                f"  reports  {pc.sum(pc.greater_equal(words, FEW_WORDS)).as_py():>9,}  of four words or more",
+                f"  reports  {pc.sum(pc.greater(length, 0)).as_py():>9,}  records with a report",
+                f"  reports  {pc.sum(pc.greater_equal(length, 4)).as_py():>9,}  records with a report of four words or more",
                 *(f"  left out {count:>9,}  {reason}" for reason, count in sorted(self.left_out.items())),
                 *(f"  note     {count:>9,}  {what}" for what, count in sorted(self.notes.items())),
                 *(f"  label    {labels[code]:>9,}  {code}: {name}" for code, name in self.label_names.items()),
@@ -115,7 +114,7 @@ def gather(rows: Iterable[dict]) -> pa.Table:
     return pa.Table.from_batches(batches, SCHEMA)
 
 
-def batches(table: pa.Table) -> Iterable[list[dict]]:
+def batches(table: pa.Table) -> Iterator[list[dict]]:
     """The rows of a table as Python objects, few at a time."""
     return (table.slice(start, _BATCH).to_pylist() for start in range(0, table.num_rows, _BATCH))
 

@@ -121,7 +121,9 @@ def prepare(
         return manifest
 
 
-def _prepare(cohort: Cohort, out: Path, plan: str, workers: int, shard: tuple[int, int], progress) -> dict | None:
+def _prepare(
+    cohort: Cohort, out: Path, plan: str, workers: int, shard: tuple[int, int], progress: Callable[[int, int], None]
+) -> dict | None:
     partial = out.with_name(out.name + ".partial")
     (partial / "chunks").mkdir(parents=True, exist_ok=True)
     _claim(partial, plan)
@@ -163,7 +165,7 @@ def _claim(partial: Path, plan: str) -> None:
 
 
 def _unfinished(path: Path) -> Path:
-    """Where a file grows; its own in every process, for two may write the same file at a time."""
+    """Where a file grows; its own in every run, for two runs may write the same file at a time."""
     return path.with_name(f"{path.name}{_MINE}")
 
 

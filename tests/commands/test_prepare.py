@@ -95,11 +95,19 @@ def sources(folder):
 @pytest.mark.parametrize(
     ("cohort", "lines"),
     [
-        ("mimic_iv_ecg", ["3 records of 3 patients", "3 of four words or more"]),
+        ("mimic_iv_ecg", ["3 records of 3 patients", "3 records with a report of four words or more"]),
         ("ptb_xl", ["3 records of 3 patients (train 1, val 1, test 1)", "1 NORM: normal ECG"]),
         ("cpsc2018", ["2 records of 2 patients", "no patient ids", "1 AFIB: Atrial fibrillation", "0 STE: ST-segment"]),
-        ("csn", ["1 records of 1 patients", "no patient ids", "1 SR: Sinus Rhythm", "0 of four words or more"]),
-        ("table", ["1 records of 1 patients", "1 of four words or more"]),
+        (
+            "csn",
+            [
+                "1 records of 1 patients",
+                "no patient ids",
+                "1 SR: Sinus Rhythm",
+                "0 records with a report of four words or more",
+            ],
+        ),
+        ("table", ["1 records of 1 patients", "1 records with a report of four words or more"]),
     ],
 )
 def test_a_dry_run_reads_tables_only_and_writes_nothing(tmp_path, cohort, lines):
