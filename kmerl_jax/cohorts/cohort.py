@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -66,7 +67,8 @@ class Cohort:
 
     def summary(self) -> str:
         """What the tables hold, as lines of a table; nothing of it needs a signal."""
-        split, length = Counter(self.table["split"].to_pylist()), self.table["words"]
+        split = Counter(self.table["split"].to_pylist())
+        length = np.array(self.table["words"])
         patients = pc.count_distinct(self.table["patient"]).as_py()
         labels = Counter(pc.list_flatten(self.table["labels"]).to_pylist())
         return "\n".join(
@@ -74,8 +76,8 @@ class Cohort:
                 f"cohort {self.name}: {self.table.num_rows:,} records of {patients:,} patients "
                 f"({', '.join(f'{name} {split[name]:,}' for name in SPLITS)})",
                 *([] if self.patient_ids else ["  the data set has no patient ids: each record counts as a patient"]),
-                f"  reports  {pc.sum(pc.greater(length, 0)).as_py():>9,}  records with a report",
-                f"  reports  {pc.sum(pc.greater_equal(length, 4)).as_py():>9,}  records with a report of four words or more",
+                f"  reports  {np.sum(length > 0):>9,}  records with a report",
+                f"  reports  {np.sum(length >= 4):>9,}  records with a report of four words or more",
                 *(f"  left out {count:>9,}  {reason}" for reason, count in sorted(self.left_out.items())),
                 *(f"  note     {count:>9,}  {what}" for what, count in sorted(self.notes.items())),
                 *(f"  label    {labels[code]:>9,}  {code}: {name}" for code, name in self.label_names.items()),
@@ -108,10 +110,10 @@ def row(
 
 def gather(rows: Iterable[dict]) -> pa.Table:
     """A cohort's table out of `row`s, of which few are ever held at once."""
-    rows, batches = iter(rows), []
-    while batch := list(itertools.islice(rows, _BATCH)):
-        batches.append(pa.RecordBatch.from_pylist(batch, SCHEMA))
-    return pa.Table.from_batches(batches, SCHEMA)
+    rows, parts = iter(rows), []
+    while part := list(itertools.islice(rows, _BATCH)):
+        parts.append(pa.RecordBatch.from_pylist(part, SCHEMA))
+    return pa.Table.from_batches(parts, SCHEMA)
 
 
 def batches(table: pa.Table) -> Iterator[list[dict]]:

@@ -5,6 +5,7 @@ original is `REFERENCE.csv` and files `Annnn.mat`, each a MATLAB struct. There a
 """
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,14 +58,17 @@ def load(source: Path) -> Cohort:
         ValueError: `REFERENCE.csv` is damaged, or a record is there twice.
     """
     found, left_out = headers.find(source, _NAMES)
-    references = sorted(source.rglob("REFERENCE.csv"))
+    references = sorted(path for path in headers.files_below(source) if path.name == "REFERENCE.csv")
     notes = Counter()
     if found:
         labels, left, notes = _by_headers(found)
         left_out += left
     elif references:
         labels = _by_references(references)
-        signals = {path.stem: path.with_suffix("") for path in sorted(source.rglob("A*.mat"))}
+        signals: dict[str, Path] = {}
+        for path in headers.files_below(source):
+            if path.suffix == ".mat" and re.fullmatch(_NAMES, path.stem):
+                headers.add(signals, path)
         # A recording whose file is missing is rejected by name when it is read.
         found = {record: signals.get(record, references[0].with_name(record)) for record in labels}
         left_out = headers.named("file without a row in REFERENCE.csv", set(signals) - set(labels))

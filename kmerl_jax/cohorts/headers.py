@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _DX = re.compile(r"^#\s*Dx\s*:(.*)$", re.MULTILINE | re.IGNORECASE)
@@ -24,33 +24,47 @@ def find(source: Path, names: str) -> tuple[dict[str, Path], Counter]:
         ValueError: a record is there twice.
     """
     pattern, found, signals, others = re.compile(names), {}, set(), 0
-    for folder, _, files in os.walk(source):
-        for file in files:
-            stem, extension = os.path.splitext(file)
-            if extension == ".mat" and pattern.fullmatch(stem):
-                signals.add(stem)
-            elif extension == ".hea" and not pattern.fullmatch(stem):
-                others += 1
-            elif extension == ".hea":
-                path = Path(folder, stem)
-                if stem in found:
-                    raise ValueError(
-                        f"record {stem} is there twice: {min(found[stem], path)}, {max(found[stem], path)}"
-                    )
-                found[stem] = path
+    for path in files_below(source):
+        if path.suffix == ".mat" and pattern.fullmatch(path.stem):
+            signals.add(path.stem)
+        elif path.suffix == ".hea" and pattern.fullmatch(path.stem):
+            add(found, path)
+        elif path.suffix == ".hea":
+            others += 1
     left_out = Counter({"header of another data set": others})
     left_out += named("signal file without a header", signals - set(found))
     return dict(sorted(found.items())), left_out
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder, those behind links to other folders too."""
+    for inner, _, names in os.walk(folder, followlinks=True):
+        yield from (Path(inner, name) for name in names)
+
+
+def add(found: dict[str, Path], path: Path) -> None:
+    """Puts a record's file under its name, without the extension.
+
+    Raises:
+        ValueError: there is another of that name.
+    """
+    record, path = path.stem, path.with_suffix("")
+    if found.setdefault(record, path) != path:
+        first, second = sorted((found[record], path))
+        raise ValueError(f"record {record} is there twice: {first} and {second}")
+
+
 def codes(path: Path) -> list[str]:
-    """The SNOMED CT codes in `#Dx` of a record's header, each once; none if it is damaged.
+    """The SNOMED CT codes in `#Dx` of a record's header, each once; none if it is damaged or cannot be read.
 
     Args:
         path: the record, without extension.
     """
     # By hand: wfdb takes some milliseconds a header, and stops at those that are damaged.
-    text = path.with_name(path.name + ".hea").read_text(encoding="latin-1")
+    try:
+        text = path.with_name(path.name + ".hea").read_text(encoding="latin-1")
+    except OSError:
+        return []
     return list(dict.fromkeys(re.findall(r"\d+", " ".join(_DX.findall(text)))))
 
 

@@ -115,8 +115,11 @@ def test_neither_form(tmp_path):
 
 def test_a_record_twice(tmp_path):
     challenge(tmp_path, {"g1/A0001": "426783006", "copy/A0001": "426783006"})
-    with pytest.raises(ValueError, match=r"A0001 is there twice: .*copy/A0001, .*g1/A0001"):
+    with pytest.raises(ValueError, match=r"A0001 is there twice: .*copy/A0001 and .*g1/A0001"):
         catalog.load("cpsc2018", tmp_path)
+    original(tmp_path / "original", [("A0001", 1, "", "")], {"TrainingSet1/A0001.mat": 500, "copy/A0001.mat": 500})
+    with pytest.raises(ValueError, match="A0001 is there twice"):
+        catalog.load("cpsc2018", tmp_path / "original")
 
 
 def test_real_cpsc2018(real_data, tmp_path):

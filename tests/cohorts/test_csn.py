@@ -68,6 +68,17 @@ def test_damaged_headers_and_unknown_codes_are_counted(tmp_path):
     assert "does not name" in summary
 
 
+def test_links_are_followed_and_dead_ones_counted(tmp_path):
+    csn(tmp_path / "real", {"JS00001": "426783006"})
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / CONDITIONS).symlink_to(tmp_path / "real" / CONDITIONS)
+    (tmp_path / "linked" / "WFDBRecords").symlink_to(tmp_path / "real" / "WFDBRecords")
+    (tmp_path / "linked" / "JS00002.hea").symlink_to(tmp_path / "nothing")
+    cohort = catalog.load("csn", tmp_path / "linked")
+    assert cohort.table["record"].to_pylist() == ["JS00001"]
+    assert cohort.left_out == {"header without #Dx (JS00002)": 1}
+
+
 def test_without_its_table(tmp_path):
     csn(tmp_path, {"JS00001": "426783006"})
     (tmp_path / CONDITIONS).write_text("Acronym,Code\n")
