@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from kmerl_jax.cohorts import mimic_iv_ecg, simulation
+from kmerl_jax.cohorts import mimic_iv_ecg
 from kmerl_jax.cohorts.cohort import Cohort, require, split_by_patient
 from kmerl_jax.cohorts.population import FINDINGS, HELD_OUT
 
@@ -32,6 +32,9 @@ def simulate(source: Path, records: int, seed: int, workers: int, progress: Call
     Raises:
         ValueError: the folder holds a cohort of other parameters.
     """
+    # Here, because the simulator takes a second to import, and every other cohort would wait for it.
+    from kmerl_jax.cohorts import simulation
+
     done = 0
 
     def count(more: int) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from kmerl_jax.signals import leads, plain
 from kmerl_jax.signals.waveform import Ecg
@@ -67,6 +66,8 @@ def read_struct(path: str | Path) -> Ecg:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
+    import scipy.io  # as late as wfdb below
+
     try:
         struct = scipy.io.loadmat(path, variable_names=["ECG"]).get("ECG")
     except Exception as error:  # scipy raises whatever its parsing runs into
@@ -107,7 +108,7 @@ def _check_signal_files(header: Path, lines: list[str]) -> None:
 
 
 def _read_by_wfdb(stem: Path) -> plain.Signals:
-    # Here, because it takes a second and 60 MB that most runs of most processes do not need.
+    # Here, because it takes half a second that most commands and workers need not wait for.
     import wfdb
 
     record = wfdb.rdrecord(str(stem), physical=False)
