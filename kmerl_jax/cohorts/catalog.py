@@ -2,20 +2,35 @@
 
 from pathlib import Path
 
-from kmerl_jax.cohorts import demo, mimic_iv_ecg, ptb_xl
+from kmerl_jax.cohorts import cpsc2018, csn, demo, mimic_iv_ecg, ptb_xl, table
 from kmerl_jax.cohorts.cohort import Cohort
 
-NAMES = ("demo", "mimic_iv_ecg", "ptb_xl")
+_COHORTS = {
+    "demo": demo,
+    "mimic_iv_ecg": mimic_iv_ecg,
+    "ptb_xl": ptb_xl,
+    "cpsc2018": cpsc2018,
+    "csn": csn,
+    "table": table,
+}
+NAMES = tuple(_COHORTS)
 
 
-def load(name: str, source: Path, rate: int | None = None, text: str | None = None) -> Cohort:
-    """The cohort of that name, from the folder of its files.
+def load(
+    name: str,
+    source: Path,
+    rate: int | None = None,
+    text: str | None = None,
+    folds: tuple[int, int] | None = None,
+) -> Cohort:
+    """The cohort of that name, from its files. Reads tables and headers, no signal.
 
     Args:
         name: one of `NAMES`.
-        source: the folder.
+        source: the folder; of a table, the CSV.
         rate: which copy of PTB-XL's signals to read; the other cohorts have one.
         text: which text of PTB-XL to pair with the ECG; the other cohorts have one.
+        folds: which folds of PTB-XL validate and are scored; the other cohorts have none.
 
     Raises:
         FileNotFoundError: the folder or one of its tables is missing.
@@ -23,10 +38,12 @@ def load(name: str, source: Path, rate: int | None = None, text: str | None = No
     """
     if name not in NAMES:
         raise ValueError(f"unknown cohort {name!r}; cohorts are {', '.join(NAMES)}")
-    if not source.is_dir():
+    if name == "table" and not source.is_file():
+        raise FileNotFoundError(f"no file {source}; --source names the CSV of the cohort's recordings")
+    if name != "table" and not source.is_dir():
         raise FileNotFoundError(f"no folder {source}; --source names the folder of the cohort's files")
-    if name == "ptb_xl":
-        return ptb_xl.load(source, **{k: v for k, v in {"rate": rate, "text": text}.items() if v is not None})
-    if rate is not None or text is not None:
-        raise ValueError(f"--{'rate' if rate is not None else 'text'} is an option of ptb_xl; {name} has one only")
-    return demo.load(source) if name == "demo" else mimic_iv_ecg.load(source)
+    options = {"rate": rate, "text": text, "folds": folds}
+    options = {option: value for option, value in options.items() if value is not None}
+    if options and name != "ptb_xl":
+        raise ValueError(f"--{next(iter(options))} is an option of ptb_xl; {name} does not have it")
+    return _COHORTS[name].load(source, **options)

@@ -1,12 +1,11 @@
 """The embedded cohort: simulated patients, written as files in MIMIC-IV-ECG's layout and read as MIMIC is read."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
-
-from kmerl_jax.cohorts import mimic_iv_ecg, simulation
+from kmerl_jax.cohorts import mimic_iv_ecg
 from kmerl_jax.cohorts.cohort import Cohort, require, split_by_patient
 from kmerl_jax.cohorts.population import FINDINGS, HELD_OUT
 
@@ -33,6 +32,9 @@ def simulate(source: Path, records: int, seed: int, workers: int, progress: Call
     Raises:
         ValueError: the folder holds a cohort of other parameters.
     """
+    # Here, because the simulator takes a second to import, and every other cohort would wait for it.
+    from kmerl_jax.cohorts import simulation
+
     done = 0
 
     def count(more: int) -> None:
@@ -52,14 +54,15 @@ def load(source: Path) -> Cohort:
         FileNotFoundError: a table is missing.
         ValueError: a record has no truth.
     """
-    table, left_out = mimic_iv_ecg.read_tables(source)
-    findings = pd.read_csv(require(source / "findings.csv", "the simulator's truth"), dtype=str, keep_default_na=False)
-    truth = dict(zip(findings["study_id"], findings["findings"], strict=True))
-    untold = [record for record in table["record"] if record not in truth]
-    if untold:
-        raise ValueError(f"{source / 'findings.csv'} has no row for record {untold[0]}")
-    table["labels"] = [[name for name in truth[record].split("|") if name] for record in table["record"]]
-    table["split"] = split_by_patient(table["patient"], val=0.1, test=0.2)
+    with open(require(source / "findings.csv", "the simulator's truth"), newline="") as file:
+        truth = {line["study_id"]: line["findings"] for line in csv.DictReader(file)}
+
+    def labels(record: str) -> list[str]:
+        if record not in truth:
+            raise ValueError(f"{source / 'findings.csv'} has no row for record {record}")
+        return [name for name in truth[record].split("|") if name]
+
+    table, left_out = mimic_iv_ecg.read_tables(source, lambda patient: split_by_patient(patient, 0.1, 0.2), labels)
     return Cohort(
         "demo",
         table,

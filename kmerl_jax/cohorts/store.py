@@ -14,9 +14,9 @@ import pandas as pd
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from kmerl_jax.signals import leads
-from kmerl_jax.signals.waveform import SAMPLES, Window
+from kmerl_jax.signals.waveform import RATE, SAMPLES, Window
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _HEADER = struct.Struct("<HBx")  # presence bits, valid segments
 
 
@@ -138,11 +138,19 @@ class Store:
             f"store {self.path}: {manifest['entries']:,} windows of {manifest['records']:,} records, "
             f"{manifest['patients']:,} patients ({splits})"
         ]
-        for what in ("left_out", "repairs", "rejects"):
-            for reason, count in sorted(manifest[what].items()):
-                lines.append(f"  {what.replace('_', ' '):8} {count:>9,}  {reason}")
+        counts = [("left out", reason, count) for reason, count in sorted(manifest["left_out"].items())]
+        counts += [("note", what, count) for what, count in sorted(manifest["notes"].items())]
+        counts += [
+            ("resampled" if float(rate) != RATE else "kept", f"records at {rate} Hz", count)
+            for rate, count in manifest["rates"].items()
+        ]
+        counts += [("recorded", f"records with {number} leads", count) for number, count in manifest["leads"].items()]
+        counts += [("repairs", repair, count) for repair, count in sorted(manifest["repairs"].items())]
+        counts += [("rejects", reason, count) for reason, count in sorted(manifest["rejects"].items())]
+        lines += [f"  {what:9} {count:>9,}  {of_what}" for what, of_what, count in counts]
         if manifest["rejects"]:
             lines.append(f"  each rejected record and why: {self.path / 'rejects.csv'}")
+        lines.append(f"  each window that was touched or lacks leads: {self.path / 'repairs.csv'}")
         return "\n".join(lines)
 
 

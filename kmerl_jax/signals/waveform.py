@@ -5,7 +5,6 @@ from collections import Counter
 from fractions import Fraction
 
 import numpy as np
-import scipy.signal
 
 from kmerl_jax.signals import leads
 
@@ -99,6 +98,9 @@ def resample(ecg: Ecg, rate: float = RATE) -> Ecg:
     """The ECG at another rate, by polyphase filtering (scipy.signal.resample_poly)."""
     if ecg.rate == rate:
         return ecg
+    # Here, because it takes a second that most commands and workers need not wait for.
+    import scipy.signal
+
     ratio = Fraction(rate / ecg.rate).limit_denominator(1000)
     # Extending the ends along a line keeps an offset from ringing at the borders.
     signal = scipy.signal.resample_poly(ecg.signal, ratio.numerator, ratio.denominator, axis=1, padtype="line")

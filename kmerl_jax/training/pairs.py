@@ -54,7 +54,7 @@ def load(
     place = {text: n for n, text in enumerate(texts)}
     text_id = np.array([place[report] for report in reports], np.int32)
 
-    long_enough = np.array([len(report.split()) >= config.data.min_report_words for report in reports])
+    long_enough = table["words"].to_numpy() >= config.data.min_report_words
     short = int((train & ~long_enough).sum())
     if short:
         log.info(f"left out of training: {short:,} records with reports under {config.data.min_report_words} words")
