@@ -5,6 +5,7 @@ for PTB-XL the same ones, since its folds are its own; CPSC2018 and CSN were spl
 which no metadata tells, so there the splits are the store's.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,8 +48,7 @@ def make(store: Store, task: str, published: Path | None = None, spelling: str =
         if published is None:
             first = table[~table["record"].duplicated() & (table["split"] == split)]
             labels = label(task, list(first["labels"]), store.label_names)
-            # MERL keeps the records that have any of the task's classes.
-            kept = labels.any(1) if task != "cpsc2018" else np.ones(len(labels), bool)
+            kept = _kept(task, labels)
             parts[split] = gather(table, first["record"].to_numpy()[kept], labels[kept])
         else:
             records, labels = splits.read(published, task, split, codes)
@@ -60,6 +60,8 @@ def make(store: Store, task: str, published: Path | None = None, spelling: str =
         raise ValueError(f"store {store.path} holds no record of {task}")
     if published is None and cohort_of(task) != "ptb_xl":
         notes.append("the splits are this store's own, not MERL's (--splits reads those)")
+    if not manifest.get("patient_ids", True):
+        notes.append("the data set has no patient ids: intervals are over records, and a patient may be in two splits")
     title = f"{task}, " + ("labels and splits as MERL published them" if published else manifest["labels_title"])
     if task == "csn_clean":
         title += ", each class where it is one of a record's diagnoses"
@@ -88,6 +90,29 @@ def label(task: str, said: Sequence[Sequence[str]], label_names: dict[str, str])
     else:
         rows = [[any(code in codes for code in one.codes) for one in chosen] for codes in map(set, said)]
     return np.array(rows, np.int8).reshape(len(said), len(chosen))
+
+
+def sizes(cohort: str, splits: Sequence[str], said: Sequence[Sequence[str]], names: dict[str, str]) -> dict[str, str]:
+    """Records of each split of a cohort's tasks, made of its own labels: task -> "train / val / test".
+
+    Args:
+        cohort: its name.
+        splits: of each of R records.
+        said: the codes of each.
+        names: the codes that the cohort's table knows.
+    """
+    counts = {}
+    for task in TASKS:
+        if cohort_of(task) == cohort:
+            kept = _kept(task, label(task, said, names))
+            of = Counter(split for split, keep in zip(splits, kept, strict=True) if keep)
+            counts[task] = " / ".join(f"{of[split]:,}" for split in SPLITS)
+    return counts
+
+
+def _kept(task: str, labels: np.ndarray) -> np.ndarray:
+    """[R] bool: MERL keeps the records that have any of the task's classes; of CPSC2018 all do."""
+    return labels.any(1) if task != "cpsc2018" else np.ones(len(labels), bool)
 
 
 def count(parts: dict[str, Part]) -> str:

@@ -156,6 +156,8 @@ def evaluate(
         groups = seen_unseen.groups(run, task, options.rule) if options.kind == "seen_unseen" else {}
         results[label] = _describe(task) | {"groups": groups, "lead_sets": {}}
         seconds = _MERL_CPSC_SECONDS if options.protocol == "merl" and label == "cpsc2018" else None
+        if seconds is not None:
+            task = dataclasses.replace(task, parts={split: part.first_windows() for split, part in task.parts.items()})
         for leads, members in options.leads.items():
             view = View(store, members, options.derive, seconds)
             scored = _score(answers[store.path], task, view, options, groups, folder, progress)
@@ -257,6 +259,8 @@ def _not_comparable(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], op
         rate = store.manifest["about"].get("rate", 500)
         if rate != 500:
             notes.append(f"{label}: signals at {rate} Hz, resampled to 500 Hz")
+        if options.protocol == "merl" and label == "cpsc2018":
+            notes.append("cpsc2018: the first 2,500 samples of a record, then zeros, as MERL has them")
         if label not in downstream.TASKS:
             notes.append(f"{label}: labels of its own, none of the paper's six tasks")
     if options.protocol == "merl":

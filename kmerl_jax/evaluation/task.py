@@ -43,6 +43,11 @@ class Part:
         np.add.at(total, self.record[seen], values[seen])
         return total / np.maximum(count, 1).reshape(-1, *[1] * (values.ndim - 1)), count > 0
 
+    def first_windows(self) -> "Part":
+        """The same records by their first window alone."""
+        first = np.unique(self.record, return_index=True)[1]
+        return dataclasses.replace(self, rows=self.rows[first], record=self.record[first])
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:

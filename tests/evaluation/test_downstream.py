@@ -160,3 +160,16 @@ def test_names_that_were_mended_are_listed(rhythm_store):
     assert len(readable.notes) == 2
     assert all("is asked as" in note for note in readable.notes)
     assert set(CODES.values()) <= set(raw.codes)
+
+
+def test_sizes_of_tasks_follow_from_the_labels_alone():
+    """What a dry run prints: no signal is needed to count."""
+    said, splits = [["NORM"], ["SR", "STD_"], ["LAFB"], ["SR"], []], ["train", "train", "val", "test", "test"]
+    assert downstream.sizes("ptb_xl", splits, said, {}) == {
+        "ptb_xl.super": "1 / 1 / 0",
+        "ptb_xl.sub": "1 / 1 / 0",
+        "ptb_xl.form": "1 / 0 / 0",
+        "ptb_xl.rhythm": "1 / 0 / 1",
+    }
+    assert downstream.sizes("cpsc2018", splits, said, {}) == {"cpsc2018": "2 / 1 / 2"}
+    assert downstream.sizes("mimic_iv_ecg", splits, said, {}) == {}

@@ -235,3 +235,30 @@ def test_stores_and_labels_that_do_not_fit(rhythm_store, demo_store):
         experiment.open_tasks([rhythm_store.path], ["nothing"], None, "raw")
     with pytest.raises(ValueError, match="are both of one cohort"):
         experiment.open_tasks([demo_store, demo_store], ["demo"], None, "raw")
+
+
+def test_cpsc2018_as_merl_cuts_it(run, demo_store, tmp_path):
+    """The first window alone, its first 2,500 samples, then zeros; without published splits the page says so."""
+    table = Store(demo_store).table.copy()
+    table["labels"] = [["AFIB"] if "atrial fibrillation" in row else ["NORM"] for row in table["labels"]]
+    two = table.index[table["split"] == "test"][:2]
+    for column in ("record", "patient", "labels"):
+        table.at[two[1], column] = table.at[two[0], column]
+    words = {code: code for code in ("NORM", "AFIB", "1AVB", "CLBBB", "CRBBB", "PAC", "VPC", "STD", "STE")}
+    about = {"cohort": "cpsc2018", "label_names": words, "held_out": [], "patient_ids": False, "about": {}}
+    store = rewritten(demo_store, tmp_path / "store", table, **about)
+    tasks = experiment.open_tasks([store.path], ["cpsc2018"], None, "raw")
+    scored = {}
+    for protocol in ("strict", "merl"):
+        results = evaluate(run, tasks, protocol=protocol, leads={"II": ("II",)})
+        scored[protocol] = results["tasks"]["cpsc2018"]["lead_sets"]["II"]["query"]["per_class"]["AFIB"]["auroc"]
+    assert any("no patient ids" in note for note in results["not_comparable"])
+    assert any("not MERL's" in note for note in results["not_comparable"])
+    part = tasks["cpsc2018"][1].scored.first_windows()
+    assert len(part.rows) == len(part.records) == len(tasks["cpsc2018"][1].scored.rows) - 1
+    names = tasks["cpsc2018"][1].names
+    cut, _ = run.describe(names, View(store, ("II",), seconds=5.0), part.rows, batch_size=16)
+    column = names.index("AFIB")
+    truth = tasks["cpsc2018"][1].scored.labels[:, column]
+    assert scored["merl"] == pytest.approx(roc_auc_score(truth, cut["logits"][:, column]), abs=1e-6)
+    assert scored["merl"] != scored["strict"]
