@@ -14,7 +14,8 @@ import numpy as np
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _RECORD = re.compile(rf"[\w-]+ (\d+) {_NUMBER} (\d+)(?: \S+){{0,2}}", re.ASCII)  # the time and date are not used
 _SIGNAL = re.compile(
-    rf"(\S+) 16(?:\+(\d+))? {_NUMBER}(?:\((-?\d+)\))?/(\S+) \d+ (-?\d+) -?\d+ (-?\d+) \d+ ([^\s#][^#]*)", re.ASCII
+    rf"(\S+) 16(?:\+(\d+))? {_NUMBER}(?:\((-?\d+)\))?/([A-Za-zµμ]+) \d+ (-?\d+) -?\d+ (-?\d+) \d+ ([^\s#][^#\t]*)",
+    re.ASCII,
 )
 _MISSING = np.iinfo(np.int16).min  # WFDB's mark of a sample that was not recorded
 

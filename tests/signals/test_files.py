@@ -152,6 +152,14 @@ def test_other_spellings_of_a_header_equal_wfdb(tmp_path, old, new, is_plain):
     assert_equals_wfdb(tmp_path / "a.hea", is_plain)
 
 
+@pytest.mark.parametrize(("old", "new"), [("/mV", "/m.V"), ("1000.0(0)", "10/00.0(0)"), ("0 II\n", "0 I\tI\n")])
+def test_a_line_that_wfdb_reads_in_its_own_way_is_left_to_it(tmp_path, old, new):
+    write(tmp_path)
+    assert plain.read(tmp_path / "a.hea", files._lines(tmp_path / "a.hea")) is not None
+    edit_header(tmp_path, old, new)
+    assert plain.read(tmp_path / "a.hea", files._lines(tmp_path / "a.hea")) is None
+
+
 def test_what_lies_behind_the_last_sample_is_not_read(tmp_path):
     write(tmp_path)
     with open(tmp_path / "a.dat", "ab") as file:
