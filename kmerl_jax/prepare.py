@@ -20,6 +20,7 @@ from absl import flags
 from kmerl_jax import command
 from kmerl_jax.cohorts import catalog, demo, preparation, ptb_xl
 from kmerl_jax.cohorts.store import Store
+from kmerl_jax.evaluation import downstream
 
 _COHORT = flags.DEFINE_enum("cohort", None, catalog.NAMES, "Which data set.", required=True)
 _SOURCE = flags.DEFINE_string(
@@ -53,7 +54,11 @@ def main() -> None:
     folds = parse_folds(_FOLDS.value) if _FOLDS.value else None
     cohort = catalog.load(_COHORT.value, source, _RATE.value, _TEXT.value, folds)
     if _DRY_RUN.value:
-        command.log.info(f"{cohort.summary()}\ndry run: no signal was read, nothing was written")
+        command.log.info(cohort.summary())
+        splits, labels = (cohort.table[column].to_pylist() for column in ("split", "labels"))
+        for task, size in downstream.sizes(cohort.name, splits, labels, cohort.label_names).items():
+            command.log.info(f"  task {task}: {size} (train / val / test)")
+        command.log.info("dry run: no signal was read, nothing was written")
     elif preparation.prepare(cohort, out, _WORKERS.value, shard, command.Progress("preparing", "records")):
         command.log.info(Store(out).summary())
     else:

@@ -144,6 +144,17 @@ def require(path: Path, what: str) -> Path:
     return path
 
 
+def below(folder: Path, path: str) -> Path:
+    """A recording's path as a data set's table gives it, relative to the folder.
+
+    Raises:
+        ValueError: it leaves the folder. A table is data that somebody downloaded.
+    """
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ValueError(f"a table in {folder} names the recording {path!r}, which is not below it; not read")
+    return folder / path
+
+
 def join_statements(statements: Sequence[str]) -> str:
     """One report out of a cart's statements, as MERL joins them: ". " between two."""
     return ". ".join(statement.strip().rstrip(".") for statement in statements)

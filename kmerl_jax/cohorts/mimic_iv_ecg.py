@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from kmerl_jax.cohorts.cohort import SCHEMA, Cohort, batches, gather, require, row, split_by_patient
+from kmerl_jax.cohorts.cohort import SCHEMA, Cohort, batches, below, gather, require, row, split_by_patient
 
 REPORT_COLUMNS = tuple(f"report_{n}" for n in range(18))
 
@@ -64,7 +64,7 @@ def read_tables(
             statements = reports.take(pa.array([line["place"] for line in batch])).to_pylist()
             for line, cells in zip(batch, statements, strict=True):
                 record, patient = line["study_id"], line["subject_id"]
-                yield row(record, patient, source / line["path"], split(patient), cells, labels(record))
+                yield row(record, patient, below(source, line["path"]), split(patient), cells, labels(record))
 
     return gather(rows()), +left_out
 

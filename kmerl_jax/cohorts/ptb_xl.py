@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kmerl_jax.cohorts.cohort import Cohort, gather, require, row
+from kmerl_jax.cohorts.cohort import Cohort, below, gather, require, row
 
 TEXTS = ("statements", "german")
 FOLDS = (9, 10)  # the data set's own proposal
@@ -61,7 +61,7 @@ def load(source: Path, rate: int = 500, text: str = "statements", folds: tuple[i
             yield row(
                 str(line["ecg_id"]),
                 str(int(line["patient_id"])),
-                source / line[column],
+                below(source, line[column]),
                 splits[line["strat_fold"]],
                 [names[code] for code in labels],
                 labels,

@@ -254,15 +254,19 @@ def _not_comparable(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], op
         notes.append(f"names are read by the text encoder {config.text.encoder}, not by MedCPT")
     if config.data.normalization != "minmax":
         notes.append(f"signals are scaled by {config.data.normalization}; MERL takes each record's min-max")
+    of_tasks: dict[str, list[str]] = {}
     for label, (store, task) in tasks.items():
-        notes += [f"{label}: {note}" for note in task.notes]
+        own = list(task.notes)
         rate = store.manifest["about"].get("rate", 500)
         if rate != 500:
-            notes.append(f"{label}: signals at {rate} Hz, resampled to 500 Hz")
+            own.append(f"signals at {rate} Hz, resampled to 500 Hz")
         if options.protocol == "merl" and label == "cpsc2018":
-            notes.append("cpsc2018: the first 2,500 samples of a record, then zeros, as MERL has them")
+            own.append("the first 2,500 samples of a record, then zeros, as MERL has them")
         if label not in downstream.TASKS:
-            notes.append(f"{label}: labels of its own, none of the paper's six tasks")
+            own.append("labels of its own, none of the paper's six tasks")
+        for note in own:
+            of_tasks.setdefault(note, []).append(label)
+    notes += [f"{', '.join(labels)}: {note}" for note, labels in of_tasks.items()]
     if options.protocol == "merl":
         notes.append("thresholds of F1 and accuracy are chosen on the test records, as MERL does: an oracle")
     elif options.kind in ("linear_probe", "partial_leads"):

@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+_HATCHES = ("...", "//////", "xxxxxx", "------")
 COLOURS = ("#0b3c5d", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#2e86ab", "#7d4f50")
 
 
@@ -54,7 +55,9 @@ def bars(groups: Mapping[str, Mapping[str, dict]], published: Mapping[str, Mappi
     ours = list(dict.fromkeys(name for series in groups.values() for name in series))
     theirs = [name for name, values in published.items() if set(values) & set(groups)]
     width = 0.8 / (len(ours) + len(theirs))
-    figure, axes = plt.subplots(figsize=(max(6, 1.1 + 1.6 * len(groups)), 4.2), layout="constrained")
+    figure, axes = plt.subplots(
+        figsize=(max(6, 1.2 + 0.13 * len(groups) * (len(ours) + len(theirs))), 4.6), layout="constrained"
+    )
     styles = _styles(ours)
     for n, name in enumerate(ours):
         places = [place + n * width for place, task in enumerate(groups) if name in groups[task]]
@@ -66,16 +69,21 @@ def bars(groups: Mapping[str, Mapping[str, dict]], published: Mapping[str, Mappi
         ]
         axes.bar(places, values, width * 0.92, label=name, **styles[name])
         axes.errorbar(places, values, errors, fmt="none", ecolor="0.2", elinewidth=1, capsize=2)
+    styles = _styles(theirs)
+    kinds = list(dict.fromkeys(styles[name]["color"] for name in theirs))
     for n, name in enumerate(theirs, len(ours)):
+        hatch = _HATCHES[kinds.index(styles[name]["color"]) % len(_HATCHES)]
+        edge = f"{0.8 - 0.6 * styles[name]['alpha']:.2f}"
         places = [place + n * width for place, task in enumerate(groups) if task in published[name]]
         values = [published[name][task] for task in groups if task in published[name]]
-        axes.bar(places, values, width * 0.92, color="white", edgecolor="0.45", hatch="///", label=f"published: {name}")
+        axes.bar(places, values, width * 0.92, color="white", edgecolor=edge, hatch=hatch, label=f"published: {name}")
     axes.set_xticks([place + 0.4 - width / 2 for place in range(len(groups))], list(groups), fontsize=9)
-    axes.set_ylim(0.4, 1)
+    lowest = min((_or_nan(part["macro_auroc"]) for one in groups.values() for part in one.values()), default=1)
+    axes.set_ylim(min(0.4, lowest - 0.05), 1)
     axes.axhline(0.5, color="0.8", lw=0.8, zorder=0)
     axes.set_ylabel("macro AUROC, 95 % interval")
     axes.set_title(title, fontsize=10, loc="left")
-    figure.legend(loc="outside lower center", fontsize=8, ncol=2, frameon=False)
+    figure.legend(loc="outside lower center", fontsize=8, ncol=3, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure

@@ -3,7 +3,7 @@
 import pytest
 
 from kmerl_jax.cohorts import cohort
-from kmerl_jax.cohorts.cohort import Cohort, gather, join_statements, row, split_by_patient
+from kmerl_jax.cohorts.cohort import Cohort, below, gather, join_statements, row, split_by_patient
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,10 @@ def test_an_empty_cohort_says_what_was_left_out():
         Cohort("csn", gather([]), {}, "", left_out={"header without #Dx": 3})
     with pytest.raises(ValueError, match="expected"):
         Cohort("csn", gather([]).drop_columns("words"), {}, "")
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../other/1", "files/../../1"])
+def test_no_table_names_a_file_elsewhere(path, tmp_path):
+    assert below(tmp_path, "files/p1/s2/2") == tmp_path / "files" / "p1" / "s2" / "2"
+    with pytest.raises(ValueError, match="which is not below it"):
+        below(tmp_path, path)

@@ -173,3 +173,27 @@ def test_sizes_of_tasks_follow_from_the_labels_alone():
     }
     assert downstream.sizes("cpsc2018", splits, said, {}) == {"cpsc2018": "2 / 1 / 2"}
     assert downstream.sizes("mimic_iv_ecg", splits, said, {}) == {}
+
+
+def test_sizes_of_the_whole_of_ptb_xl(real_data):
+    """All 21,799 records, with statements that give each record the classes that MERL published for it."""
+    said: dict[str, set[str]] = {}
+    fold: dict[str, str] = {}
+    diagnostic_only = {"STTC": "EL", "AVB": "1AVB", "LAFB/LPFB": "LAFB"}
+    for task in ("ptb_xl.rhythm", "ptb_xl.form", "ptb_xl.sub"):
+        known = classes.load()[task]
+        for split in ("train", "val", "test"):
+            for record, row in zip(*published(real_data, task, split), strict=True):
+                fold[record] = split
+                codes = said.setdefault(record, set())
+                for code in (code for code, positive in zip(known, row, strict=True) if positive):
+                    if not codes & set(known[code].codes):
+                        codes.add(
+                            diagnostic_only.get(code, known[code].codes[0])
+                            if task.endswith("sub")
+                            else known[code].codes[0]
+                        )
+    assert len(said) == 21799
+    sizes = downstream.sizes("ptb_xl", list(fold.values()), [said[record] for record in fold], {})
+    assert sizes == {task: " / ".join(f"{n:,}" for n in SIZES[task]) for task in sizes}
+    assert len(sizes) == 4
