@@ -56,8 +56,8 @@ def make(store: Store, task: str, published: Path | None = None, spelling: str =
             parts[split] = gather(table, np.asarray(records, object)[there], labels[there])
             if not there.all():
                 notes.append(f"{(~there).sum():,} of {len(there):,} published {split} records are not in the store")
-    if not any(len(part.records) for part in parts.values()):
-        raise ValueError(f"store {store.path} holds no record of {task}")
+    if not (len(parts["test"].records) or len(parts["val"].records)):
+        raise ValueError(f"store {store.path} holds no test and no validation record of {task}")
     if published is None and cohort_of(task) != "ptb_xl":
         notes.append("the splits are this store's own, not MERL's (--splits reads those)")
     if not manifest.get("patient_ids", True):

@@ -21,7 +21,7 @@ from kmerl_jax.evaluation.task import Task, own
 KINDS = ("zero_shot", "linear_probe", "partial_leads", "seen_unseen", "fine_tune")
 PROTOCOLS = ("strict", "merl")
 LABELS = ("demo", "table", *downstream.TASKS)
-_MERL_CPSC_SECONDS = 5.0  # 2,500 samples; the rest is zero
+_MERL_CPSC_SAMPLES = 2500  # the rest is zero
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,11 +155,11 @@ def evaluate(
     for label, (store, task) in tasks.items():
         groups = seen_unseen.groups(run, task, options.rule) if options.kind == "seen_unseen" else {}
         results[label] = _describe(task) | {"groups": groups, "lead_sets": {}}
-        seconds = _MERL_CPSC_SECONDS if options.protocol == "merl" and label == "cpsc2018" else None
-        if seconds is not None:
+        samples = _MERL_CPSC_SAMPLES if options.protocol == "merl" and label == "cpsc2018" else None
+        if samples is not None:
             task = dataclasses.replace(task, parts={split: part.first_windows() for split, part in task.parts.items()})
         for leads, members in options.leads.items():
-            view = View(store, members, options.derive, seconds)
+            view = View(store, members, options.derive, samples)
             scored = _score(answers[store.path], task, view, options, groups, folder, progress)
             results[label]["lead_sets"][leads] = scored
             tell(label, leads, scored)

@@ -113,6 +113,7 @@ def _train(
         config.data.normalization,
         lead_ids(view.leads),
         view.derive,
+        view.samples,
         pretrained.params["encoder"] if start == "fine_tuned" else {},
     )
     # A training goes on from its last checkpoint, so its folder tells everything that it depends on.

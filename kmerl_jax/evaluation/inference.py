@@ -15,7 +15,7 @@ from kmerl_jax.cohorts.store import Store
 from kmerl_jax.models import tokens
 from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.signals.leads import STANDARD, lead_ids
-from kmerl_jax.signals.waveform import RATE, SAMPLES, SEGMENT, SEGMENTS
+from kmerl_jax.signals.waveform import SEGMENT
 from kmerl_jax.training import sharding
 
 Outputs = dict[str, np.ndarray]
@@ -29,18 +29,18 @@ class View:
         store: where the ECGs are.
         leads: the leads that may be seen; the others influence nothing.
         derive: computes the other limb leads of an ECG that shows two of them.
-        seconds: what comes later in a window is set to zero, and the window counts as full (MERL's way with CPSC2018);
+        samples: what comes later in a window is set to zero, and the window counts as full (MERL's way with CPSC2018);
             None shows what there is.
     """
 
     store: Store
     leads: tuple[str, ...]
     derive: bool = False
-    seconds: float | None = None
+    samples: int | None = None
 
     def about(self) -> dict:
         """What decides the tokens, for the name of what is computed from them."""
-        return {"store": self.store.manifest["plan"], "leads": self.leads, "derive": self.derive, "s": self.seconds}
+        return {"store": self.store.manifest["plan"], "leads": self.leads, "derive": self.derive, "cut": self.samples}
 
 
 def describe(model: KMerl, params: dict, queries: np.ndarray, normalization: str, mesh: Mesh, **over) -> Outputs:
@@ -108,10 +108,7 @@ def apply(
     batch_size = -(-batch_size * len(STANDARD) // (len(ids) * mesh.size)) * mesh.size
 
     def run(params, signal, presence, segments):
-        if view.seconds is not None:
-            signal = jnp.where((jnp.arange(SAMPLES) < view.seconds * RATE)[None, None], signal, 0)
-            segments = jnp.full_like(segments, SEGMENTS)
-        bag = tokens.all_tokens(signal, presence, segments, ids, view.derive)
+        bag = tokens.all_tokens(signal, presence, segments, ids, view.derive, view.samples)
         return forward(params, tokens.normalize(bag, normalization)) | {"seen": bag.valid.any(1)}
 
     run = jax.jit(run, out_shardings=sharding.replicated(mesh))

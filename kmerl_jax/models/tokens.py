@@ -54,7 +54,12 @@ def cut(signal: jax.Array, lead: jax.Array, segment: jax.Array, valid: jax.Array
 
 
 def all_tokens(
-    signal: jax.Array, presence: jax.Array, segments: jax.Array, leads: Sequence[int], derive: bool = False
+    signal: jax.Array,
+    presence: jax.Array,
+    segments: jax.Array,
+    leads: Sequence[int],
+    derive: bool = False,
+    samples: int | None = None,
 ) -> Tokens:
     """Every recorded token of the chosen leads: what a model sees when it is used.
 
@@ -64,11 +69,15 @@ def all_tokens(
         segments: [B] int32, number of recorded segments.
         leads: indices of the leads that may be seen; the others influence nothing.
         derive: computes the limb leads that are not shown, of ECGs that show two of them.
+        samples: what comes later is set to zero, and all windows count as full (MERL's way with CPSC2018); None: no.
 
     Returns:
         Tokens with T = 50 times the leads that are shown or can be derived.
     """
     batch = len(signal)
+    if samples is not None:
+        signal = jnp.where((jnp.arange(signal.shape[-1]) < samples)[None, None], signal, 0)
+        segments = jnp.full_like(segments, SEGMENTS)
     if derive and sum(lead < len(LIMB) for lead in leads) >= 2:
         shown = presence & jnp.isin(jnp.arange(len(STANDARD)), jnp.asarray(leads))[None]
         signal, presence = _with_limb_leads(signal, shown)

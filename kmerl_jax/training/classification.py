@@ -20,6 +20,7 @@ class ClassificationObjective(Objective):
         normalization: of the tokens.
         leads: indices of the leads that may be seen.
         derive: computes the other limb leads of an ECG that shows two of them.
+        samples: after which a window is zero, or None; see `tokens.all_tokens`.
         encoder: parameters that the encoder begins with; {} begins with random ones.
     """
 
@@ -27,6 +28,7 @@ class ClassificationObjective(Objective):
     normalization: str
     leads: tuple[int, ...]
     derive: bool
+    samples: int | None
     encoder: Params
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
@@ -45,5 +47,6 @@ class ClassificationObjective(Objective):
         return (each * known).sum() / jax.numpy.maximum(known.sum(), 1), {}
 
     def _bag(self, batch: Batch) -> tokens.Tokens:
-        bag = tokens.all_tokens(batch["signal"], batch["presence"], batch["segments"], self.leads, self.derive)
+        shown = batch["signal"], batch["presence"], batch["segments"]
+        bag = tokens.all_tokens(*shown, self.leads, self.derive, self.samples)
         return tokens.normalize(bag, self.normalization)

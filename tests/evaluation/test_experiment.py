@@ -257,7 +257,7 @@ def test_cpsc2018_as_merl_cuts_it(run, demo_store, tmp_path):
     part = tasks["cpsc2018"][1].scored.first_windows()
     assert len(part.rows) == len(part.records) == len(tasks["cpsc2018"][1].scored.rows) - 1
     names = tasks["cpsc2018"][1].names
-    cut, _ = run.describe(names, View(store, ("II",), seconds=5.0), part.rows, batch_size=16)
+    cut, _ = run.describe(names, View(store, ("II",), samples=2500), part.rows, batch_size=16)
     column = names.index("AFIB")
     truth = tasks["cpsc2018"][1].scored.labels[:, column]
     assert scored["merl"] == pytest.approx(roc_auc_score(truth, cut["logits"][:, column]), abs=1e-6)

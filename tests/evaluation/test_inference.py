@@ -106,7 +106,7 @@ def test_derived_leads_are_those_that_were_recorded(params, store):
 def test_the_rest_of_a_cut_window_is_zero(params, store, monkeypatch):
     """MERL's way with CPSC2018: 2,500 samples, then zeros that count as signal."""
     rows = np.arange(3)
-    out = describe(params, View(store, ("II",), seconds=5.0), rows)
+    out = describe(params, View(store, ("II",), samples=2500), rows)
 
     def change(entry, signal, presence):
         signal[:, 2500:] = 0
