@@ -87,8 +87,10 @@ def _help(usage: str) -> str:
     lines = [usage.strip(), "", "Flags:"]
     for module in (sys.argv[0], __name__):
         for flag in own.get(module, []):
-            default = "" if flag.default in (None, False) else f" Default {flag.default}."
-            lines.append(f"  --{flag.name}: {' '.join((flag.help or '').split())}{default}")
+            value = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
+            default = "" if value in (None, False) else f" Default {value}."
+            text = " ".join((flag.help or "").split()).partition("; repeat this option")[0]
+            lines.append(f"  --{flag.name}: {text}{default}")
     return "\n".join([*lines, "  --help: Show this and exit."])
 
 

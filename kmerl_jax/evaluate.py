@@ -46,7 +46,7 @@ _PROTOCOL = flags.DEFINE_enum(
 )
 _SPLITS = flags.DEFINE_string("splits", None, "A clone of MERL's repository: its published splits and labels are used.")
 _NAMES = flags.DEFINE_enum("names", "raw", classes.NAMES, "Classes as the data sets spell them, or mended.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the results. Default RUN/evaluation/TASK-PROTOCOL.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the results. Default RUN/evaluation/TASK-PROTOCOL-LABELS.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "last", pretrained.CHECKPOINTS, "Which of the run's checkpoints.")
 _SCORES = flags.DEFINE_list("scores", ["query"], "By name: query (the query network), cosine (with the text), or both.")
 _PROMPTS = flags.DEFINE_string("prompts", None, "JSON file, class code to prompt (MERL's CKEPE), for the cosine.")
@@ -71,18 +71,14 @@ log = command.log
 
 def main() -> None:
     """Opens the run, the stores and their tasks, scores them, and writes the page."""
-    tasks = experiment.open_tasks(
-        [Path(path) for path in _STORE.value],
-        _LABELS.value,
-        Path(_SPLITS.value) if _SPLITS.value else None,
-        _NAMES.value,
-    )
+    how = options()
+    published = Path(_SPLITS.value) if _SPLITS.value else None
+    tasks = experiment.open_tasks([Path(path) for path in _STORE.value], _LABELS.value, published, _NAMES.value)
     run = pretrained.load(Path(_RUN.value), sharding.make_mesh(), _CHECKPOINT.value)
-    how = options(run)
     log.info(f"{run.path}, step {run.step:,}: {_TASK.value}, protocol {_PROTOCOL.value}")
     for label, (_, task) in tasks.items():
         log.info(f"{label}: {len(task.scored.records):,} {task.split} records, {len(task.names)} classes. {task.title}")
-    out = Path(_OUT.value or f"{_RUN.value}/evaluation/{_TASK.value}-{_PROTOCOL.value}")
+    out = Path(_OUT.value) if _OUT.value else run.path / "evaluation" / name_of_results()
     results = experiment.evaluate(
         run, tasks, how, out, lambda what: command.Progress(what, "ECGs"), lambda *scored: tell(run, *scored)
     )
@@ -91,7 +87,13 @@ def main() -> None:
     log.info(f"report: {out / 'report.md'}")
 
 
-def options(run: pretrained.Pretrained) -> experiment.Options:
+def name_of_results() -> str:
+    """A folder for each set of labels and leads, so that no evaluation writes over another."""
+    leads = [f"leads_{name.replace(',', '_')}" for name in _LEADS.value or ()]
+    return "-".join([_TASK.value, _PROTOCOL.value, "+".join(_LABELS.value), *leads])
+
+
+def options() -> experiment.Options:
     """What the flags say.
 
     Raises:
@@ -114,7 +116,7 @@ def options(run: pretrained.Pretrained) -> experiment.Options:
         probe=linear_probe.Settings(**rate, **length),
         fine_tune=fine_tune.Settings(**rate, **length),
         rule=_RULE.value,
-        batch_size=_BATCH.value or run.config.evaluation.batch_size,
+        batch_size=_BATCH.value,
         seed=_SEED.value,
     )
 

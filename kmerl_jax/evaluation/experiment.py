@@ -42,7 +42,7 @@ class Options:
         probe: how a probe is trained.
         fine_tune: how an encoder is trained on labels.
         rule: of `seen_unseen.RULES`.
-        batch_size: ECGs of 12 leads scored at a time.
+        batch_size: ECGs of 12 leads scored at a time; None: as the run says.
         seed: of the random encoder.
     """
 
@@ -59,7 +59,7 @@ class Options:
     probe: linear_probe.Settings
     fine_tune: fine_tune.Settings
     rule: str
-    batch_size: int
+    batch_size: int | None
     seed: int
 
 
@@ -149,6 +149,7 @@ def evaluate(
         ValueError: scored patients were in the pretraining (strict), or a task lacks what the kind needs.
     """
     begun = time.perf_counter()
+    options = dataclasses.replace(options, batch_size=options.batch_size or run.config.evaluation.batch_size)
     notes = check_patients(run, tasks, options.protocol)
     answers = _answers(run, tasks, options, progress)
     results = {}

@@ -23,7 +23,7 @@ def evaluate(path, store, *more):
 
 def test_it_prints_macros_and_writes_a_page(evaluated):
     path, out = evaluated
-    folder = path / "evaluation" / "zero_shot-strict"
+    folder = path / "evaluation" / "zero_shot-strict-demo-leads_12-leads_I_II"
     results = json.loads((folder / "results.json").read_text())
     for leads in ("12", "I,II"):
         macro = results["tasks"]["demo"]["lead_sets"][leads]["query"]["macro_auroc"]

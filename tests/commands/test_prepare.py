@@ -96,8 +96,8 @@ def sources(folder):
     ("cohort", "lines"),
     [
         ("mimic_iv_ecg", ["3 records of 3 patients", "3 records with a report of four words or more"]),
-        ("ptb_xl", ["3 records of 3 patients (train 1, val 1, test 1)", "1 NORM: normal ECG"]),
-        ("cpsc2018", ["2 records of 2 patients", "no patient ids", "1 AFIB: Atrial fibrillation", "0 STE: ST-segment"]),
+        ("ptb_xl", ["3 records of 3 patients (train 1, val 1, test 1)", "1 NORM: normal ECG", "task ptb_xl.super: "]),
+        ("cpsc2018", ["2 records of 2 patients", "no patient ids", "1 AFIB: Atrial fibrillation", "task cpsc2018: "]),
         (
             "csn",
             [
