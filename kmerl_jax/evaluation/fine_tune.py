@@ -117,15 +117,8 @@ def _train(
         pretrained.params["encoder"] if start == "fine_tuned" else {},
     )
     # A training goes on from its last checkpoint, so its folder tells everything that it depends on.
-    about = [
-        pretrained.checksum,
-        start,
-        task.name,
-        str(view.about()),
-        dataclasses.asdict(settings),
-        train.rows.tolist(),
-    ]
-    digest = hashlib.sha256(json.dumps([*about, chosen.tolist()]).encode()).hexdigest()[:12]
+    about = [pretrained.checksum, view.about(), dataclasses.asdict(settings), train.rows[rows].tolist()]
+    digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
     every = np.ones(len(val.rows), bool)
     state = loop.fit(
         objective,

@@ -100,10 +100,8 @@ def _one_class(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray, cu
     values: dict[str, list] = {}
     draws: dict[str, list] = {}
     for n, one in enumerate(scores):
-        if not np.isfinite(one).all():
-            one, truth = np.zeros_like(one), np.zeros_like(positive)
-        else:
-            truth = positive
+        learnt = np.isfinite(one).all()
+        one, truth = (one, positive) if learnt else (np.zeros_like(one), np.zeros_like(positive))
         results = {"auroc": metrics.auroc(one, truth), "auprc": metrics.auprc(one, truth)}
         drawn = dict(zip(("auroc", "auprc"), metrics.ranking_draws(one, truth, weights), strict=True))
         if cuts is not None:
@@ -135,10 +133,7 @@ def _macros(names: list[str], by_seed: dict, draws: dict) -> dict:
         drawn = np.array([draws[name][measure] for name in there])
         count = np.isfinite(drawn).sum(0)  # a draw without a rare class is a mean over the others
         mean = np.where(count > 0, np.nansum(drawn, axis=0) / np.maximum(count, 1), np.nan)
-        value = {
-            measure: float(seeds.mean()),
-            "ci95" if measure == "auroc" else f"{measure}_ci95": metrics.interval(mean),
-        }
+        value = _named(measure, float(seeds.mean()), metrics.interval(mean))
         if len(seeds) > 1:
             value |= {f"{measure}_seeds": seeds.tolist(), f"{measure}_sd": float(seeds.std(ddof=1))}
         if measure != "auroc" and len(there) < len(names):
