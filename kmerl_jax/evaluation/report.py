@@ -127,8 +127,10 @@ def _macros(results: dict) -> list[str]:
     lines += [
         f"- In brackets: 95 % intervals, {results['draws']:,} draws of patients. After ±: deviation over seeds.",
         f"- F1 and accuracy: at each class's threshold of largest F1 on the {chosen}.",
-        "",
     ]
+    if results["task"] == "partial_leads":
+        lines.append(f"- `first n` leads: of {', '.join(PROGRESSIVE)}, the paper's order.")
+    lines.append("")
     heads = ["task", "leads", "what", "AUROC", "classes", f"AUROC, classes of {FREQUENT}+ positives", "AUPRC", "F1"]
     rows = [
         [
@@ -262,10 +264,11 @@ def _pictures(results: dict) -> Iterator[tuple[str, object, str]]:
         if leads == first[task]:
             macros[task][what] = one
     if results["task"] == "partial_leads":
-        for task in first:
+        for task in [*first, f"mean of {len(first)} tasks"] if len(first) > 1 else first:
             series = _by_number_of_leads(results, task)
             if series:
-                yield f"leads-{task}", pictures.curve(series, f"{task}: one lead more at a time"), f"{task} over leads"
+                name = f"leads-{task.replace(' ', '_')}"
+                yield name, pictures.curve(series, f"{task}: one lead more at a time"), f"{task} over leads"
     else:
         bars = dict(macros)
         if len(bars) == _TASKS_OF_THE_PAPER:  # what is published as a mean is a mean of all six
@@ -288,11 +291,17 @@ def _pictures(results: dict) -> Iterator[tuple[str, object, str]]:
 
 
 def _by_number_of_leads(results: dict, task: str) -> dict[str, list]:
-    """The sets that add one lead at a time, for `pictures.curve`."""
+    """The sets that add one lead at a time, for `pictures.curve`; of what is no task, the mean over the tasks."""
     series: dict[str, list] = {}
     for n, lead in enumerate(PROGRESSIVE, 1):
         leads = f"first {n}"
-        for what, one in parts(results["tasks"][task]["lead_sets"].get(leads, {}), results["run"]["texts_from_labels"]):
+        if task in results["tasks"]:
+            scored = results["tasks"][task]["lead_sets"].get(leads, {})
+            points = dict(parts(scored, results["run"]["texts_from_labels"]))
+        else:
+            means = results["mean_over_tasks"].get(leads, {})
+            points = {what: {"macro_auroc": mean, "macro_ci95": [math.nan] * 2} for what, mean in means.items()}
+        for what, one in points.items():
             series.setdefault(what, []).append((n, lead, one))
     return series
 
