@@ -9,7 +9,9 @@ Several labels, and the stores that they need, are separated by commas: all six 
 report.md with pictures, and results.json. What a model says of a store is kept in the run directory and computed once.
 """
 
+import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,15 +84,24 @@ def main() -> None:
     results = experiment.evaluate(
         run, tasks, how, out, lambda what: command.Progress(what, "ECGs"), lambda *scored: tell(run, *scored)
     )
-    report.save(results, out)
+    report.save(results | {"flags": chosen()}, out)
     log.info("\n  ".join(["not comparable with published numbers:", *results["not_comparable"]]))
     log.info(f"report: {out / 'report.md'}")
 
 
 def name_of_results() -> str:
-    """A folder for each set of labels and leads, so that no evaluation writes over another."""
+    """A folder for what is asked for, so that no evaluation writes over another's results."""
     leads = [f"leads_{name.replace(',', '_')}" for name in _LEADS.value or ()]
-    return "-".join([_TASK.value, _PROTOCOL.value, "+".join(_LABELS.value), *leads])
+    named = {_TASK.name, _RUN.name, _STORE.name, _LABELS.name, _LEADS.name, _PROTOCOL.name, _OUT.name, _BATCH.name}
+    others = {name: value for name, value in chosen().items() if name not in named}
+    digest = [hashlib.sha256(json.dumps(others).encode()).hexdigest()[:6]] if others else []
+    return "-".join([_TASK.value, _PROTOCOL.value, "+".join(_LABELS.value), *leads, *digest])
+
+
+def chosen() -> dict:
+    """The flags of this command that have another value than their default."""
+    own = flags.FLAGS.flags_by_module_dict()[sys.argv[0]]
+    return {flag.name: flag.value for flag in own if flag.value != flag.default}
 
 
 def options() -> experiment.Options:
@@ -101,6 +112,8 @@ def options() -> experiment.Options:
     """
     kind, rate = _TASK.value, {} if _RATE.value is None else {"learning_rate": _RATE.value}
     length = {} if _EPOCHS.value is None else {"epochs": _EPOCHS.value}
+    if _PROMPTS.value and "cosine" not in _SCORES.value:
+        raise ValueError("--prompts are for the cosine; give --scores=cosine or --scores=query,cosine")
     known = {"fine_tune": fine_tune.STARTS, "linear_probe": (*ENCODERS, *fine_tune.STARTS)}.get(kind, ENCODERS)
     return experiment.Options(
         kind=kind,

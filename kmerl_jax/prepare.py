@@ -56,7 +56,7 @@ def main() -> None:
     if _DRY_RUN.value:
         command.log.info(cohort.summary())
         splits, labels = (cohort.table[column].to_pylist() for column in ("split", "labels"))
-        for task, size in downstream.sizes(cohort.name, splits, labels, cohort.label_names).items():
+        for task, size in downstream.sizes(cohort.name, splits, labels).items():
             command.log.info(f"  task {task}: {size} (train / val / test)")
         command.log.info("dry run: no signal was read, nothing was written")
     elif preparation.prepare(cohort, out, _WORKERS.value, shard, command.Progress("preparing", "records")):

@@ -83,7 +83,7 @@ def open_store(path: Path, recipe: str) -> Store:
 
 def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh) -> dict:
     """Zero-shot scores of every lead set, beside a linear probe on a random encoder of the same shape."""
-    task = own(store, asked.entities, asked.labels, config.evaluation.min_positives)
+    task = own(store, asked.entities, asked.labels, config.evaluation.min_positives, learnt_from=True)
     train, scored = task.parts["train"], task.scored
     log.info(f"scoring {len(task.names)} classes on {len(scored.records):,} {task.split} records")
     rng = np.random.default_rng(config.seed)

@@ -101,6 +101,20 @@ class Store:
         return self.manifest["label_names"]
 
     @property
+    def checksum(self) -> str:
+        """SHA-256 of the content of all its files."""
+        files = [*self.manifest["files"], self.manifest["table"]]
+        return hashlib.sha256("".join(file["sha256"] for file in files).encode()).hexdigest()
+
+    @property
+    def texts_from_labels(self) -> bool:
+        """Whether what a run reads in it is made of its labels: its reports, or the statements that are mined.
+
+        Of PTB-XL both texts are: the entities beside the German reports are those of its SCP-ECG statements.
+        """
+        return self.manifest["about"].get("text") in ("statements", "german")
+
+    @property
     def population(self) -> str:
         """Within which a patient's id means one person: the cohort, or one simulation."""
         simulation = self.manifest["about"].get("simulation")

@@ -6,6 +6,7 @@ patients validate, 20 % test) are optional.
 """
 
 import csv
+import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -29,12 +30,13 @@ def load(source: Path) -> Cohort:
     """
     codes: set[str] = set()
     sides: dict[str, set[str]] = defaultdict(set)
+    paths = hashlib.sha256()
     try:
         with open(source, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
             _check_columns(source, columns)
-            table = gather(_rows(source, reader, codes, sides))
+            table = gather(_rows(source, reader, codes, sides, paths))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{source} is no CSV in UTF-8: {error}") from error
     crossing = sum(len(splits) > 1 for splits in sides.values())
@@ -44,7 +46,8 @@ def load(source: Path) -> Cohort:
         {code: code for code in sorted(codes)},
         f"labels of {source.name}",
         notes=+Counter({"patient with records in more than one split": crossing}),
-        about={"text": "report" if "report" in columns else "statements"},
+        # Of a table alone the paths say which recordings are meant: other cohorts' are found by the record's name.
+        about={"text": "report" if "report" in columns else "statements", "paths": paths.hexdigest()},
     )
 
 
@@ -60,7 +63,7 @@ def _check_columns(source: Path, columns: Sequence[str]) -> None:
         raise ValueError(f"{source} has the column {twice[0]!r} twice")
 
 
-def _rows(source: Path, reader: csv.DictReader, codes: set[str], sides: dict[str, set[str]]) -> Iterator[dict]:
+def _rows(source: Path, reader: csv.DictReader, codes: set[str], sides: dict[str, set[str]], paths) -> Iterator[dict]:
     lines: dict[str, int] = {}
     for cells in reader:
         try:
@@ -72,6 +75,7 @@ def _rows(source: Path, reader: csv.DictReader, codes: set[str], sides: dict[str
         lines[one["record"]] = reader.line_num
         codes.update(one["labels"])
         sides[one["patient"]].add(one["split"])
+        paths.update(cells["path"].strip().encode() + b"\n")
         yield one
 
 

@@ -11,6 +11,7 @@ from kmerl_jax.evaluation.pretrained import Pretrained
 from kmerl_jax.evaluation.task import Part
 
 ENCODERS = ("pretrained", "random")
+_HELD = 4  # outputs in memory: of both encoders, of what probes learn from and of what they are scored on
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class Answers:
         pretrained: the model.
         names: that are asked for.
         rows: [N] entries of the store, ascending.
-        batch_size: ECGs of 12 leads at a time.
+        batch_size: ECGs of 12 leads at a time on each device.
         seed: of the random encoder.
         progress: makes, of what is done, a function of the ECGs done and the number in all.
         cost: what was computed, and how long it took; grows with use.
@@ -52,6 +53,8 @@ class Answers:
 
     def _of(self, part: Part, encoder: str, view: View, name: str) -> tuple[np.ndarray, np.ndarray]:
         if (encoder, view) not in self._known:
+            if len(self._known) >= _HELD:
+                del self._known[next(iter(self._known))]
             self._known[encoder, view] = self._compute(encoder, view)
         out, places = self._known[encoder, view], np.searchsorted(self.rows, part.rows)
         return out[name][places], out["seen"][places]

@@ -16,7 +16,18 @@ from kmerl_jax.cohorts.store import Store
 from kmerl_jax.evaluation import classes, splits
 from kmerl_jax.evaluation.task import Part, Task, gather
 
-TASKS = ("ptb_xl.super", "ptb_xl.sub", "ptb_xl.form", "ptb_xl.rhythm", "cpsc2018", "csn", "csn_clean")
+SIZES = {
+    "ptb_xl.super": (17084, 2146, 2158),
+    "ptb_xl.sub": (17084, 2146, 2158),
+    "ptb_xl.form": (7197, 901, 880),
+    "ptb_xl.rhythm": (16832, 2100, 2098),
+    "cpsc2018": (4950, 551, 1376),
+    "csn": (16546, 1860, 4620),
+    "csn_clean": (16546, 1860, 4620),
+}
+"""Records that train, validate and are scored, as the paper has them (table 3)."""
+
+TASKS = tuple(SIZES)
 
 
 def cohort_of(task: str) -> str:
@@ -47,7 +58,7 @@ def make(store: Store, task: str, published: Path | None = None, spelling: str =
     for split in SPLITS:
         if published is None:
             first = table[~table["record"].duplicated() & (table["split"] == split)]
-            labels = label(task, list(first["labels"]), store.label_names)
+            labels = label(task, list(first["labels"]))
             kept = _kept(task, labels)
             parts[split] = gather(table, first["record"].to_numpy()[kept], labels[kept])
         else:
@@ -58,13 +69,19 @@ def make(store: Store, task: str, published: Path | None = None, spelling: str =
                 notes.append(f"{(~there).sum():,} of {len(there):,} published {split} records are not in the store")
     if not (len(parts["test"].records) or len(parts["val"].records)):
         raise ValueError(f"store {store.path} holds no test and no validation record of {task}")
-    if published is None and cohort_of(task) != "ptb_xl":
+    folds = manifest["about"].get("folds", [9, 10])
+    if published is None and (cohort_of(task) != "ptb_xl" or folds != [9, 10]):
         notes.append("the splits are this store's own, not MERL's (--splits reads those)")
+    here = tuple(len(parts[split].records) for split in SPLITS)
+    if here != SIZES[task]:
+        notes.append(f"{_counted(here)} records train / validate / are tested; in the paper {_counted(SIZES[task])}")
+    if task == "csn_clean":
+        notes.append("the labels are mended; published numbers are of csn")
     if not manifest.get("patient_ids", True):
         notes.append("the data set has no patient ids: intervals are over records, and a patient may be in two splits")
     title = f"{task}, " + ("labels and splits as MERL published them" if published else manifest["labels_title"])
     if task == "csn_clean":
-        title += ", each class where it is one of a record's diagnoses"
+        title = f"{task}, each class where it is one of a record's diagnoses" + (", MERL's splits" if published else "")
     elif task == "csn":
         title += ", a class also where its acronym is part of another's (as MERL has them; csn_clean mends it)"
     raw, names = (classes.names(list(chosen.values()), store.label_names, how) for how in ("raw", spelling))
@@ -72,42 +89,44 @@ def make(store: Store, task: str, published: Path | None = None, spelling: str =
     return Task(task, title, names, codes, parts, notes=tuple(notes))
 
 
-def label(task: str, said: Sequence[Sequence[str]], label_names: dict[str, str]) -> np.ndarray:
+def label(task: str, said: Sequence[Sequence[str]]) -> np.ndarray:
     """Labels of records that are known by the codes of their cohort.
 
     Args:
         task: one of `TASKS`.
-        said: for each of R records, its codes.
-        label_names: the codes that the cohort's table knows; what it does not know is no acronym.
+        said: for each of R records, its codes; of CSN acronyms, or a number where its table has none.
 
     Returns:
         [R, C] int8.
     """
     chosen = classes.load()[task].values()
     if task == "csn":
-        diagnoses = [",".join(code for code in codes if label_names.get(code, code) != code) for codes in said]
+        diagnoses = [",".join(code for code in codes if not code.isdecimal()) for codes in said]
         rows = [[one.code in text for one in chosen] for text in diagnoses]
     else:
         rows = [[any(code in codes for code in one.codes) for one in chosen] for codes in map(set, said)]
     return np.array(rows, np.int8).reshape(len(said), len(chosen))
 
 
-def sizes(cohort: str, splits: Sequence[str], said: Sequence[Sequence[str]], names: dict[str, str]) -> dict[str, str]:
+def sizes(cohort: str, splits: Sequence[str], said: Sequence[Sequence[str]]) -> dict[str, str]:
     """Records of each split of a cohort's tasks, made of its own labels: task -> "train / val / test".
 
     Args:
         cohort: its name.
         splits: of each of R records.
         said: the codes of each.
-        names: the codes that the cohort's table knows.
     """
     counts = {}
     for task in TASKS:
         if cohort_of(task) == cohort:
-            kept = _kept(task, label(task, said, names))
+            kept = _kept(task, label(task, said))
             of = Counter(split for split, keep in zip(splits, kept, strict=True) if keep)
-            counts[task] = " / ".join(f"{of[split]:,}" for split in SPLITS)
+            counts[task] = _counted([of[split] for split in SPLITS])
     return counts
+
+
+def _counted(numbers: Sequence[int]) -> str:
+    return " / ".join(f"{number:,}" for number in numbers)
 
 
 def _kept(task: str, labels: np.ndarray) -> np.ndarray:
@@ -117,4 +136,4 @@ def _kept(task: str, labels: np.ndarray) -> np.ndarray:
 
 def count(parts: dict[str, Part]) -> str:
     """Records of each split, as in the paper's table 3."""
-    return " / ".join(f"{len(parts[split].records):,}" for split in SPLITS)
+    return _counted([len(parts[split].records) for split in SPLITS])

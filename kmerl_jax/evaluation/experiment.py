@@ -17,6 +17,7 @@ from kmerl_jax.evaluation.answers import ENCODERS, Answers
 from kmerl_jax.evaluation.inference import View
 from kmerl_jax.evaluation.pretrained import Pretrained
 from kmerl_jax.evaluation.task import Task, own
+from kmerl_jax.signals.leads import LIMB, STANDARD
 
 KINDS = ("zero_shot", "linear_probe", "partial_leads", "seen_unseen", "fine_tune")
 PROTOCOLS = ("strict", "merl")
@@ -95,12 +96,20 @@ def open_tasks(
         if label in downstream.TASKS:
             tasks[label] = store, downstream.make(store, label, published, spelling)
         else:
-            tasks[label] = store, own(store, (), None, 1)
+            tasks[label] = store, own(store, (), None, 0)
     return tasks
 
 
-def check_patients(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], protocol: str) -> list[str]:
-    """Who is scored must be new to the model.
+def check_patients(
+    run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], protocol: str, learning: bool
+) -> list[str]:
+    """Who is scored must be new to the model, and to what learns from the task's own training records.
+
+    Args:
+        run: the model.
+        tasks: label -> store and task.
+        protocol: one of `PROTOCOLS`.
+        learning: whether anything learns from the tasks' labels.
 
     Returns:
         Under "merl", what is to be said of tasks where some are not.
@@ -110,14 +119,24 @@ def check_patients(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], pro
     """
     notes = []
     for label, (store, task) in tasks.items():
+        learnt = [task.parts[split].patients for split in ("train", "val") if split != task.split]
+        twice = len(np.intersect1d(np.concatenate(learnt), task.scored.patients)) if learning else 0
+        if twice and protocol == "strict":
+            raise ValueError(
+                f"{label}: {twice:,} of the scored patients are among those that its probes learn from; "
+                "split by patient (--protocol=merl scores them all the same, and says so)"
+            )
+        if twice:
+            notes.append(f"{label}: {twice:,} of the scored patients are among those that its probes learn from")
         if protocol == "merl" and run.patients is None:
             notes.append(f"{label}: the run does not tell whether it was pretrained on the scored patients")
             continue
         known, count = run.knows(store.population, task.scored), len(np.unique(task.scored.patients))
         if known and protocol == "strict":
             raise ValueError(
-                f"{label}: {known:,} of the {count:,} scored patients were in the pretraining of {run.path}; score a "
-                "store whose test patients are new to it (--protocol=merl scores them all the same, and says so)"
+                f"{label}: {known:,} of the {count:,} scored patients were in the pretraining of {run.path} (ids of one "
+                "cohort are taken for the same people); score a store whose test patients are new to it "
+                "(--protocol=merl scores them all the same, and says so)"
             )
         if known:
             notes.append(f"{label}: {known:,} of the {count:,} scored patients were in the run's pretraining")
@@ -150,21 +169,28 @@ def evaluate(
     """
     begun = time.perf_counter()
     options = dataclasses.replace(options, batch_size=options.batch_size or run.config.evaluation.batch_size)
-    notes = check_patients(run, tasks, options.protocol)
+    notes = check_patients(run, tasks, options.protocol, options.kind not in ("zero_shot", "seen_unseen"))
     answers = _answers(run, tasks, options, progress)
     results = {}
     for label, (store, task) in tasks.items():
         groups = seen_unseen.groups(run, task, options.rule) if options.kind == "seen_unseen" else {}
-        results[label] = _describe(task) | {"groups": groups, "lead_sets": {}}
+        results[label] = _describe(task, options.prompts) | {"groups": groups, "lead_sets": {}}
         samples = _MERL_CPSC_SAMPLES if options.protocol == "merl" and label == "cpsc2018" else None
         if samples is not None:
             task = dataclasses.replace(task, parts={split: part.first_windows() for split, part in task.parts.items()})
         for leads, members in options.leads.items():
             view = View(store, members, options.derive, samples)
+            before, computed = time.perf_counter(), len(answers[store.path].cost)
             scored = _score(answers[store.path], task, view, options, groups, folder, progress)
             results[label]["lead_sets"][leads] = scored
+            seconds = time.perf_counter() - before
+            seconds -= sum(one["seconds"] for one in answers[store.path].cost[computed:])
+            what = f"{label}, {leads}: everything but the encoder's answers"
+            answers[store.path].cost.append({"what": what, "ecgs": None, "seconds": seconds})
             tell(label, leads, scored)
     cost = [one for answer in answers.values() for one in answer.cost]
+    whole = options.kind == "partial_leads" or next(iter(options.leads.values())) == STANDARD
+    published = report.published(options.kind, options.ratios) if whole else {}
     return {
         "task": options.kind,
         "protocol": options.protocol,
@@ -172,7 +198,7 @@ def evaluate(
         "tasks": results,
         "mean_over_tasks": _means(results, run) if len(tasks) > 1 else {},
         "leads": dict(options.leads),
-        "published": report.published(options.kind, options.ratios),
+        "published": published,
         "cost": [*cost, {"what": "everything", "ecgs": None, "seconds": time.perf_counter() - begun}],
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "draws": metrics.DRAWS,
@@ -230,7 +256,7 @@ def _means(results: dict, run: Pretrained) -> dict[str, dict[str, float]]:
     return {leads: {what: float(np.mean(each)) for what, each in whats.items()} for leads, whats in values.items()}
 
 
-def _describe(task: Task) -> dict:
+def _describe(task: Task, prompts: Mapping[str, str] | None) -> dict:
     return {
         "title": task.title,
         "split": task.split,
@@ -238,6 +264,8 @@ def _describe(task: Task) -> dict:
         "patients": len(np.unique(task.scored.patients)),
         "splits": downstream.count(task.parts),
         "classes": dict(zip(task.names, task.codes, strict=True)),
+        "prompts": {code: prompts[code] for code in task.codes if code in prompts} if prompts else None,
+        "checksum": task.checksum,
     }
 
 
@@ -265,6 +293,11 @@ def _not_comparable(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], op
             own.append("the first 2,500 samples of a record, then zeros, as MERL has them")
         if label not in downstream.TASKS:
             own.append("labels of its own, none of the paper's six tasks")
+        if task.split == "val":
+            own.append("there is no test split: validation records are scored")
+        empty = int((~(task.scored.labels == 1).any(0)).sum())
+        if empty:
+            own.append(f"{empty} of {len(task.names)} classes have no positive record and are in no macro")
         for note in own:
             of_tasks.setdefault(note, []).append(label)
     notes += [f"{', '.join(labels)}: {note}" for note, labels in of_tasks.items()]
@@ -272,8 +305,10 @@ def _not_comparable(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], op
         notes.append("thresholds of F1 and accuracy are chosen on the test records, as MERL does: an oracle")
     elif options.kind in ("linear_probe", "partial_leads"):
         notes.append("published probes are the maximum over test epochs; these are chosen on validation records")
-    if options.derive:
+    if options.derive and any(len(set(leads) & set(LIMB)) >= 2 for leads in options.leads.values()):
         notes.append("limb leads that are not among the chosen ones were computed from two that are")
+    if options.train_leads and set(options.encoders) & set(fine_tune.STARTS):
+        notes.append("fine-tuned and supervised encoders learn from the leads that they are scored with")
     return notes
 
 
@@ -291,7 +326,7 @@ def _origin(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], options: O
             "config": run.config.to_dict(),
         },
         "stores": {
-            cohort: {"path": str(store.path), "plan": store.manifest["plan"], "about": store.manifest["about"]}
+            cohort: {"path": str(store.path), "checksum": store.checksum, "about": store.manifest["about"]}
             for cohort, store in stores.items()
         },
         "options": {

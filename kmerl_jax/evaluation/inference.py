@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class View:
 
     def about(self) -> dict:
         """What decides the tokens, for the name of what is computed from them."""
-        return {"store": self.store.manifest["plan"], "leads": self.leads, "derive": self.derive, "cut": self.samples}
+        return {"store": self.store.checksum, "leads": self.leads, "derive": self.derive, "cut": self.samples}
 
 
 def describe(model: KMerl, params: dict, queries: np.ndarray, normalization: str, mesh: Mesh, **over) -> Outputs:
@@ -92,7 +93,7 @@ def apply(
     batch_size: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outputs:
-    """Applies a function of tokens to entries, batch by batch; what it gives does not depend on the batch size.
+    """Applies a function of tokens to entries, batch by batch; what it gives does not depend on the batches.
 
     Args:
         forward: of parameters and a batch's tokens to arrays [B, ...].
@@ -101,11 +102,12 @@ def apply(
         mesh: the devices.
         view: what is shown of the entries.
         rows: [N] which entries of the store.
-        batch_size: ECGs of 12 leads at a time, or more of fewer leads, rounded up to a multiple of the devices.
+        batch_size: ECGs of 12 leads at a time on each device, or more of fewer leads.
         progress: called with the number of ECGs done and the number in all.
     """
     ids = lead_ids(view.leads)
-    batch_size = -(-batch_size * len(STANDARD) // (len(ids) * mesh.size)) * mesh.size
+    # A device computes the same however many there are, so its share is what the size is of.
+    batch_size = -(-batch_size * len(STANDARD) // len(ids)) * mesh.size
 
     def run(params, signal, presence, segments):
         bag = tokens.all_tokens(signal, presence, segments, ids, view.derive, view.samples)
@@ -150,7 +152,7 @@ def cached(folder: Path, about: dict, compute: Callable[[], Outputs]) -> tuple[O
         try:
             with np.load(path, allow_pickle=False) as file:
                 return dict(file), False
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}, features computed before, is damaged ({error}); remove the file") from error
     values = compute()
     folder.mkdir(parents=True, exist_ok=True)

@@ -132,7 +132,8 @@ def subset(count: int, ratio: float, seed: int, protocol: str) -> np.ndarray:
     """
     chosen = max(1, round(ratio * count))
     if protocol == "merl" and chosen < count:
-        return np.sort(train_test_split(np.arange(count), train_size=ratio, random_state=42)[0])
+        size = max(1, int(ratio * count))
+        return np.sort(train_test_split(np.arange(count), train_size=size, random_state=42)[0])
     return np.sort(np.random.default_rng(seed).permutation(count)[:chosen])
 
 
@@ -174,6 +175,7 @@ def evaluate(
             f"has {len(train.records):,} / {len(val.records):,} / {len(test.records):,}"
         )
     weights = metrics.patient_weights(test.patients)
+    nobody = {"records": 0, "epochs": [], "threshold_from": None}
     results = {}
     for encoder in encoders:
         learnt, there = answers.features(train, encoder, train_view or view)
@@ -182,6 +184,10 @@ def evaluate(
         features, labels = learnt[there], train.labels[there]
         results[encoder] = {}
         for ratio in ratios:
+            if not (there.any() and chosen_there.any() and seen.any()):
+                nothing = np.full((1, *test.labels.shape), np.nan)
+                results[encoder][share(ratio)] = scoring.score(task, nothing, seen, weights) | nobody
+                continue
             count = 1 if ratio == 1 else seeds
             subsets = np.stack([subset(len(labels), ratio, seed, protocol) for seed in range(count)])
             heads = fit(features, labels, subsets, np.arange(count), settings)

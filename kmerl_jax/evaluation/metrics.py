@@ -55,9 +55,11 @@ def patient_weights(patients: np.ndarray, draws: int = DRAWS, seed: int = 0) -> 
         seed: of the draws.
 
     Returns:
-        [N, R] int16.
+        [N, R] int16; zero, so that nothing is defined, if there is one patient only.
     """
     names, patient = np.unique(patients, return_inverse=True)
+    if len(names) < 2:
+        return np.zeros((len(patients), draws), np.int16)
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
     return counts.astype(np.int16).T[patient]

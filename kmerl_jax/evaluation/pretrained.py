@@ -122,7 +122,7 @@ def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
     Args:
         path: the run directory.
         mesh: the devices.
-        checkpoint: "last", or "lowest_val_loss": of the kept checkpoints the one of lowest pretraining validation loss.
+        checkpoint: "last", or "lowest_val_loss": the one of lowest *pretraining* validation loss, if it was kept.
 
     Raises:
         FileNotFoundError: no run, or no checkpoint, is there.
@@ -171,10 +171,19 @@ def _json(path: Path) -> dict:
 
 def _lowest_val_loss(path: Path, steps: list[int]) -> int:
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    losses = {line["step"]: line["loss"] for line in lines if line.get("split") == "val" and line["step"] in steps}
-    if not losses:
-        raise ValueError(f"no kept checkpoint of {path} has a validation loss; use --checkpoint=last")
-    return min(losses, key=losses.get)
+    losses = {line["step"]: line["loss"] for line in lines if line.get("split") == "val"}
+    best = min(losses, key=losses.get, default=None)
+    if best not in steps:
+        had = (
+            "no step of it was validated"
+            if best is None
+            else f"it was at step {best:,}, which has no checkpoint any more"
+        )
+        raise ValueError(
+            f"--checkpoint=lowest_val_loss: of {path}, {had}; kept are {', '.join(f'{step:,}' for step in steps)} "
+            "(checkpoint.keep); use --checkpoint=last"
+        )
+    return best
 
 
 def _checksum(params: dict) -> str:

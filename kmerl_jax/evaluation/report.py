@@ -13,7 +13,7 @@ from kmerl_jax.evaluation.pictures import number
 from kmerl_jax.evaluation.scoring import FREQUENT
 from kmerl_jax.signals.leads import PROGRESSIVE
 
-_TASKS_OF_THE_PAPER = 6
+_TASKS_OF_THE_PAPER = {"ptb_xl.super", "ptb_xl.sub", "ptb_xl.form", "ptb_xl.rhythm", "cpsc2018", "csn"}
 _HEADS = {
     "zero_shot": "Scores by class name",
     "linear_probe": "Linear probes",
@@ -30,13 +30,14 @@ _ENCODERS = {
 
 
 def save(results: dict, folder: Path) -> None:
-    """Writes `report.md` with its pictures, and `results.json` last, since it marks the end.
+    """Writes `results.json`, then the pictures and `report.md`.
 
     Args:
         results: of `experiment.evaluate`.
         folder: made if need be.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "results.json", results)
     shown = []
     for name, figure, caption in _pictures(results):
         files.write_picture(folder / f"{name}.png", figure)
@@ -44,7 +45,6 @@ def save(results: dict, folder: Path) -> None:
     page = [*_opening(results), *_macros(results), *shown, *_groups(results), *_best_epochs(results)]
     page += [*_classes(results), *_published_table(results), *_cost(results), *_origin(results)]
     files.write_text(folder / "report.md", "\n".join(page))
-    files.write_json(folder / "results.json", results)
 
 
 def parts(scored: dict, texts_from_labels: bool) -> Iterator[tuple[str, dict]]:
@@ -74,12 +74,13 @@ def published(kind: str, ratios: Sequence[float]) -> dict[str, dict[str, float]]
     named = [(one["what"], {name: value for name, value in one.items() if name != "what"}) for one in table]
     if kind != "linear_probe":
         return {what: {task: value / 100 for task, value in values.items()} for what, values in named}
-    return {
+    series = {
         f"{what}, {share(ratio)}": {task: values[task][place] / 100 for task in values}
         for what, values in named
         for place, ratio in enumerate((0.01, 0.1, 1.0))
         if ratio in ratios
     }
+    return {what: values | {"mean": sum(values.values()) / len(values)} for what, values in series.items()}
 
 
 @functools.cache
@@ -109,6 +110,11 @@ def _macro(one: dict) -> str:
     return _interval(one, "macro_auroc", "macro_ci95") + spread
 
 
+def _measure(one: dict, name: str) -> str:
+    fewer = one.get(f"macro_{name}_classes")
+    return number(one.get(f"macro_{name}")) + (f" ({fewer} classes)" if fewer else "")
+
+
 def _opening(results: dict) -> list[str]:
     run = results["run"]
     lines = [f"# {_HEADS[results['task']]}: {run['name']}, step {run['step']:,}, protocol {results['protocol']}", ""]
@@ -123,13 +129,16 @@ def _macros(results: dict) -> list[str]:
             f"- `{task}`: {about['title']}. Scored: {about['records']:,} {about['split']} records of "
             f"{about['patients']:,} patients (train / val / test: {about['splits']})."
         )
-    chosen = "validation records" if results["protocol"] == "strict" else "test records themselves (an oracle)"
+    origins = dict.fromkeys(str(one["threshold_from"]) for *_, one in _all(results) if one["threshold_from"])
+    chosen = " or ".join(origins) + " records" if origins else "validation records, of which there are none"
     lines += [
         f"- In brackets: 95 % intervals, {results['draws']:,} draws of patients. After ±: deviation over seeds.",
         f"- F1 and accuracy: at each class's threshold of largest F1 on the {chosen}.",
     ]
     if results["task"] == "partial_leads":
         lines.append(f"- `first n` leads: of {', '.join(PROGRESSIVE)}, the paper's order.")
+    if any(about["prompts"] for about in results["tasks"].values()):
+        lines.append("- The cosine is with the prompts that are in `results.json`, not with the names.")
     lines.append("")
     heads = ["task", "leads", "what", "AUROC", "classes", f"AUROC, classes of {FREQUENT}+ positives", "AUPRC", "F1"]
     rows = [
@@ -140,7 +149,7 @@ def _macros(results: dict) -> list[str]:
             _macro(one),
             f"{one['classes']}" + (f", {len(one['undefined'])} undefined" if one["undefined"] else ""),
             f"{_macro(one['frequent'])}, {one['frequent']['classes']} classes",
-            *(number(one.get(f"macro_{measure}")) for measure in ("auprc", "f1", "accuracy")),
+            *(_measure(one, measure) for measure in ("auprc", "f1", "accuracy")),
         ]
         for task, leads, what, one in _all(results)
     ]
@@ -249,7 +258,8 @@ def _origin(results: dict) -> list[str]:
         f"- run `{run['path']}`, step {run['step']:,}, parameters `{run['checksum']}` (SHA-256)",
     ]
     lines += [
-        f"- store `{store['path']}` of {cohort}, `{store['plan']}`" for cohort, store in results["stores"].items()
+        f"- store `{store['path']}` of {cohort}, files `{store['checksum']}`"
+        for cohort, store in results["stores"].items()
     ]
     lines.append("- " + ", ".join(f"{name} {version}" for name, version in results["versions"].items()))
     return [*lines, "- options, per-class values of all sets of leads and the run's config: `results.json`", ""]
@@ -270,16 +280,17 @@ def _pictures(results: dict) -> Iterator[tuple[str, object, str]]:
                 name = f"leads-{task.replace(' ', '_')}"
                 yield name, pictures.curve(series, f"{task}: one lead more at a time"), f"{task} over leads"
     else:
-        bars = dict(macros)
-        if len(bars) == _TASKS_OF_THE_PAPER:  # what is published as a mean is a mean of all six
+        bars, leads = dict(macros), dict.fromkeys(first.values())
+        head = f"{_HEADS[results['task']]}, leads {' and '.join(leads)}"
+        if set(bars) == _TASKS_OF_THE_PAPER:  # what is published as a mean is a mean of these six
             means = next(iter(results["mean_over_tasks"].values()))
             bars["mean"] = {what: {"macro_auroc": mean, "macro_ci95": [math.nan] * 2} for what, mean in means.items()}
-        yield "tasks", pictures.bars(bars, results["published"], _HEADS[results["task"]]), "macro AUROC of each task"
+        yield "tasks", pictures.bars(bars, results["published"], head), "macro AUROC of each task"
     for task, about in results["tasks"].items():
         # Of a probe, the largest share of the training records; the others are in the tables.
-        shares = {what.rpartition(", ")[2] for what in macros[task] if what.endswith("%")}
-        smaller = tuple(sorted(shares, key=lambda part: float(part.removesuffix(" %")))[:-1])
-        shown = {what: one for what, one in macros[task].items() if not smaller or not what.endswith(smaller)}
+        shares = {what: float(what.rpartition(", ")[2].removesuffix(" %")) for what in macros[task] if what[-1] == "%"}
+        largest = max(shares.values(), default=None)
+        shown = {what: one for what, one in macros[task].items() if shares.get(what, largest) == largest}
         per_class = next(iter(shown.values()))["per_class"]
         names = sorted(about["classes"], key=lambda name: -_or_zero(per_class[name]["auroc"]))
         series = [(what, one["per_class"], one["macro_auroc"]) for what, one in shown.items()]

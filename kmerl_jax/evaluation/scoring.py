@@ -131,8 +131,9 @@ def _macros(names: list[str], by_seed: dict, draws: dict) -> dict:
             continue
         seeds = np.mean([by_seed[name][measure] for name in there], axis=0)
         drawn = np.array([draws[name][measure] for name in there])
-        count = np.isfinite(drawn).sum(0)  # a draw without a rare class is a mean over the others
-        mean = np.where(count > 0, np.nansum(drawn, axis=0) / np.maximum(count, 1), np.nan)
+        # In a draw without any record of a rare class it keeps its value: a mean over the others is of something else.
+        whole = np.array([by_seed[name][measure].mean() for name in there])[:, None]
+        mean = np.where(np.isfinite(drawn), drawn, whole).mean(0)
         value = _named(measure, float(seeds.mean()), metrics.interval(mean))
         if len(seeds) > 1:
             value |= {f"{measure}_seeds": seeds.tolist(), f"{measure}_sd": float(seeds.std(ddof=1))}

@@ -1,6 +1,7 @@
 """A task: classes, and the records of each split with their labels. Scores are of records, not of windows."""
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -77,6 +78,15 @@ class Task:
         return "test" if len(self.parts["test"].records) else "val"
 
     @property
+    def checksum(self) -> str:
+        """SHA-256 of the records and labels of every split."""
+        digest = hashlib.sha256("\n".join(self.names).encode())
+        for part in self.parts.values():
+            digest.update("\n".join(part.records).encode())
+            digest.update(np.ascontiguousarray(part.labels).tobytes())
+        return digest.hexdigest()
+
+    @property
     def scored(self) -> Part:
         """Its records."""
         return self.parts[self.split]
@@ -100,7 +110,13 @@ def gather(table: pd.DataFrame, records: Sequence[str], labels: np.ndarray) -> P
     return Part(np.asarray(records, object), patients, labels, rows, record)
 
 
-def own(store: Store, entities: tuple[str, ...], entity_labels: np.ndarray | None, min_positives: int) -> Task:
+def own(
+    store: Store,
+    entities: tuple[str, ...],
+    entity_labels: np.ndarray | None,
+    min_positives: int,
+    learnt_from: bool = False,
+) -> Task:
     """The classes that a store's held-out records can score: its own labels, or mined ones if it has none.
 
     Args:
@@ -108,6 +124,7 @@ def own(store: Store, entities: tuple[str, ...], entity_labels: np.ndarray | Non
         entities: Q names of the training queries.
         entity_labels: [N, Q] int8, mined from the report of every entry; None if there are none.
         min_positives: classes with fewer positive, or fewer negative, held-out records are left out.
+        learnt_from: whether the model that is scored learnt from the store.
 
     Raises:
         ValueError: no held-out record, no labels, or no class has enough positives.
@@ -116,7 +133,7 @@ def own(store: Store, entities: tuple[str, ...], entity_labels: np.ndarray | Non
     if store.label_names:
         names, labels = tuple(store.label_names.values()), store.labels().astype(np.int8)
         title = manifest["labels_title"]
-        if manifest["about"].get("text") == "statements":
+        if learnt_from and store.texts_from_labels:
             title += ": trained on texts made from the labels; not zero-shot in the paper's sense"
     elif entity_labels is not None:
         names, labels = entities, entity_labels

@@ -88,7 +88,7 @@ class Run:
         content = {
             "store_plan": store.manifest["plan"],
             "cohort": store.manifest["cohort"],
-            "texts_from_labels": store.manifest["about"].get("text") == "statements",
+            "texts_from_labels": store.texts_from_labels,
             "entities": list(asked.entities),
             "superclasses": {name: list(members) for name, members in asked.superclasses.items()},
             "positives": asked.counts,

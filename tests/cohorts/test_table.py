@@ -20,7 +20,7 @@ def test_paths_and_patients_are_enough(tmp_path):
     cohort = catalog.load("table", write_table(tmp_path / "mine.csv", rows))
     assert cohort.table["record"].to_pylist() == [row["path"] for row in rows]
     assert cohort.table["split"].to_pylist() == [split_by_patient(p, 0.1, 0.2) for p in ("p1", "p2", "p1")]
-    assert (cohort.label_names, cohort.about, cohort.patient_ids) == ({}, {"text": "statements"}, True)
+    assert (cohort.label_names, cohort.about["text"], cohort.patient_ids) == ({}, "statements", True)
     manifest = preparation.prepare(cohort, tmp_path / "store")
     assert manifest["records"] == 2
     assert manifest["rejects"] == {"file missing": 1}
@@ -43,7 +43,7 @@ def test_all_columns(tmp_path):
     assert table["statements"] == [["Sinus rhythm", "LVH", "No change, since 1 Jan."], [], ["Atrial flutter"]]
     assert table["words"] == [8, 0, 2]
     assert cohort.label_names == {"AF": "AF", "LVH": "LVH"}
-    assert cohort.about == {"text": "report"}
+    assert cohort.about["text"] == "report"
     assert cohort.notes == {"patient with records in more than one split": 1}
 
 
@@ -51,7 +51,7 @@ def test_labels_without_reports_are_the_text(tmp_path):
     rows = [{"path": "a", "patient": "p", "labels": "sinus rhythm|left ventricular hypertrophy"}]
     cohort = catalog.load("table", write_table(tmp_path / "mine.csv", rows))
     assert cohort.table["report"][0].as_py() == "sinus rhythm. left ventricular hypertrophy"
-    assert cohort.about == {"text": "statements"}
+    assert cohort.about["text"] == "statements"
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,12 @@ def test_mistakes_name_the_row(tmp_path, text, message):
 def test_a_table_is_a_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="names the CSV"):
         catalog.load("table", tmp_path)
+
+
+def test_other_paths_are_another_cohort(tmp_path):
+    """Of the same records, filtered signals lie elsewhere: a store of the raw ones is not theirs."""
+    about = []
+    for folder in ("raw", "clean"):
+        row = {"path": f"{folder}/1", "patient": "p", "record": "1", "report": "Sinus rhythm."}
+        about.append(table.load(write_table(tmp_path / f"{folder}.csv", [row])).about)
+    assert about[0] != about[1]

@@ -65,7 +65,7 @@ def test_the_main_job(finished):
     one = results["lead_sets"]["12"]
     assert printed.splitlines()[-1] == f"zero-shot macro AUROC {one['macro_auroc']:.4f} (12 leads)"
     for entry in one["per_class"].values():
-        assert set(entry) == {"auroc", "ci95", "positives"}
+        assert {"auroc", "ci95", "positives"} < set(entry)
         assert entry["ci95"][0] <= entry["auroc"] <= entry["ci95"][1]
     assert set(results["unseen"]) & set(one["per_class"]) == set(results["unseen"]) != set()
     assert "macro, random encoder + linear probe" in printed

@@ -10,15 +10,7 @@ import pytest
 from kmerl_jax.evaluation import classes, downstream, splits
 from tests.evaluation.conftest import CODES, WORDS
 
-SIZES = {
-    "ptb_xl.super": (17084, 2146, 2158),
-    "ptb_xl.sub": (17084, 2146, 2158),
-    "ptb_xl.form": (7197, 901, 880),
-    "ptb_xl.rhythm": (16832, 2100, 2098),
-    "cpsc2018": (4950, 551, 1376),
-    "csn": (16546, 1860, 4620),
-    "csn_clean": (16546, 1860, 4620),
-}
+SIZES = downstream.SIZES
 
 
 def published(real_data: Path, task: str, split: str):
@@ -51,9 +43,8 @@ def test_labels_made_of_diagnoses_are_the_published_ones(real_data):
     for split in ("train", "val", "test"):
         file = real_data / "merl_splits" / "chapman" / f"chapman_{split}.csv"
         said = [cell.split(",") for cell in pd.read_csv(file)["diagnose"]]
-        words = {code: "a name" for codes in said for code in codes}
         for task in ("csn", "csn_clean"):
-            np.testing.assert_array_equal(downstream.label(task, said, words), published(real_data, task, split)[1])
+            np.testing.assert_array_equal(downstream.label(task, said), published(real_data, task, split)[1])
 
 
 @pytest.mark.parametrize("task", [task for task in SIZES if task.startswith("ptb_xl")])
@@ -69,7 +60,7 @@ def test_ptb_xl_is_rebuilt_from_its_own_table(task, real_data):
         records, labels = published(real_data, task, split)
         place = {record: n for n, record in enumerate(records)}
         own = [str(record) for record in table.ecg_id[table.strat_fold.isin(folds)] if str(record) in known]
-        rebuilt = downstream.label(task, [said[record] for record in own], {})
+        rebuilt = downstream.label(task, [said[record] for record in own])
         kept = [record for record, row in zip(own, rebuilt, strict=True) if row.any()]
         assert set(kept) == set(own) & set(records)
         expected = [labels[place[record]] for record in kept]
@@ -89,12 +80,13 @@ def store_of(cohort, table, names):
 
 def test_a_class_whose_acronym_is_part_of_anothers():
     """MERL's labels of a record that says STTC alone have ST too; a code that the table does not know is none."""
-    names = {"STTC": "ST-T Change", "ST": "Sinus Tachycardia", "SR": "Sinus Rhythm", "63593006": "63593006"}
-    said = [["STTC"], ["ST", "63593006"], ["SR"]]
+    said = [["STTC"], ["ST", "63593006"], ["SR"], ["WPW"]]
     codes = list(classes.load()["csn"])
     column = codes.index("ST")
-    assert list(downstream.label("csn", said, names)[:, column]) == [1, 1, 0]
-    assert list(downstream.label("csn_clean", said, names)[:, column]) == [0, 1, 0]
+    assert list(downstream.label("csn", said)[:, column]) == [1, 1, 0, 0]
+    assert list(downstream.label("csn_clean", said)[:, column]) == [0, 1, 0, 0]
+    for task in ("csn", "csn_clean"):  # its acronym is its name too
+        assert list(downstream.label(task, said)[:, codes.index("WPW")]) == [0, 0, 0, 1]
 
 
 def test_a_store_without_published_files():
@@ -116,6 +108,8 @@ def test_a_store_without_published_files():
     assert [task.codes[n] for n in np.flatnonzero(task.scored.labels[0])] == ["SR", "AFIB"]
     assert task.names[task.codes.index("SR")] == "the SR"
     assert "not MERL's" in task.notes[0]
+    assert task.notes[1] == "1 / 0 / 1 records train / validate / are tested; in the paper 16,546 / 1,860 / 4,620"
+    assert "mended" in task.notes[2]
     assert downstream.count(task.parts) == "1 / 0 / 1"
 
 
@@ -134,7 +128,8 @@ def test_published_files_decide_records_labels_and_order(tmp_path):
     task = downstream.make(store, "cpsc2018", tmp_path / "merl")
     assert list(task.scored.records) == ["A2", "A1"]
     assert [int(row.argmax()) for row in task.scored.labels] == [0, 1]
-    assert task.notes == ("1 of 3 published test records are not in the store",)
+    assert task.notes[0] == "1 of 3 published test records are not in the store"
+    assert task.notes[1].startswith("1 / 0 / 2 records")
     assert "as MERL published them" in task.title
     (folder / "icbeb_test.csv").unlink()
     with pytest.raises(FileNotFoundError, match="--splits names a clone of MERL's repository"):
@@ -156,23 +151,23 @@ def test_a_store_of_another_cohort_is_refused(rhythm_store):
 def test_names_that_were_mended_are_listed(rhythm_store):
     raw, readable = (downstream.make(rhythm_store, "ptb_xl.rhythm", None, how) for how in ("raw", "readable"))
     assert raw.names == tuple(WORDS[code] for code in raw.codes)
-    assert raw.notes == ()
-    assert len(readable.notes) == 2
-    assert all("is asked as" in note for note in readable.notes)
+    mended = [note for note in readable.notes if "is asked as" in note]
+    assert len(mended) == 2
+    assert set(readable.notes) - set(mended) == set(raw.notes)
     assert set(CODES.values()) <= set(raw.codes)
 
 
 def test_sizes_of_tasks_follow_from_the_labels_alone():
     """What a dry run prints: no signal is needed to count."""
     said, splits = [["NORM"], ["SR", "STD_"], ["LAFB"], ["SR"], []], ["train", "train", "val", "test", "test"]
-    assert downstream.sizes("ptb_xl", splits, said, {}) == {
+    assert downstream.sizes("ptb_xl", splits, said) == {
         "ptb_xl.super": "1 / 1 / 0",
         "ptb_xl.sub": "1 / 1 / 0",
         "ptb_xl.form": "1 / 0 / 0",
         "ptb_xl.rhythm": "1 / 0 / 1",
     }
-    assert downstream.sizes("cpsc2018", splits, said, {}) == {"cpsc2018": "2 / 1 / 2"}
-    assert downstream.sizes("mimic_iv_ecg", splits, said, {}) == {}
+    assert downstream.sizes("cpsc2018", splits, said) == {"cpsc2018": "2 / 1 / 2"}
+    assert downstream.sizes("mimic_iv_ecg", splits, said) == {}
 
 
 def test_sizes_of_the_whole_of_ptb_xl(real_data):
@@ -194,6 +189,17 @@ def test_sizes_of_the_whole_of_ptb_xl(real_data):
                             else known[code].codes[0]
                         )
     assert len(said) == 21799
-    sizes = downstream.sizes("ptb_xl", list(fold.values()), [said[record] for record in fold], {})
+    sizes = downstream.sizes("ptb_xl", list(fold.values()), [said[record] for record in fold])
     assert sizes == {task: " / ".join(f"{n:,}" for n in SIZES[task]) for task in sizes}
     assert len(sizes) == 4
+
+
+def test_other_folds_are_not_merls(rhythm_store):
+    """And a part of the data set is not the whole: the page says both before any number."""
+    own = downstream.make(rhythm_store, "ptb_xl.rhythm")
+    assert not any("not MERL's" in note for note in own.notes)
+    assert any("in the paper 16,832 / 2,100 / 2,098" in note for note in own.notes)
+    manifest = rhythm_store.manifest | {"about": {"folds": [8, 9]}}
+    other = SimpleNamespace(**{name: getattr(rhythm_store, name) for name in ("path", "table", "label_names")})
+    other.manifest = manifest
+    assert any("not MERL's" in note for note in downstream.make(other, "ptb_xl.rhythm").notes)

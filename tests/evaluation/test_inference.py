@@ -57,10 +57,12 @@ def test_answers_do_not_depend_on_batches_or_devices(params, store):
         "seen": (11,),
     }
     assert expected["seen"].all()
-    for batch_size, devices in ((3, 1), (100, 1), (5, 8)):
+    for batch_size, devices in ((16, 1), (3, 1), (100, 1), (5, 8)):
         mesh = sharding.make_mesh(devices=jax.devices()[:devices])
         out = describe(params, View(store, STANDARD), rows, batch_size, mesh)
         for name, values in out.items():
+            if batch_size == 16:  # a device does the same whatever the others do
+                np.testing.assert_array_equal(values, expected[name])
             np.testing.assert_allclose(values, expected[name], atol=1e-5)
 
 
@@ -129,6 +131,6 @@ def test_what_was_computed_is_kept(tmp_path):
     np.testing.assert_array_equal(first["a"], again["a"])
     assert (new, old, other, len(calls)) == (True, False, True, 2)
     for file in (tmp_path / "features").iterdir():
-        file.write_bytes(b"half")
+        file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(ValueError, match="is damaged"):
         inference.cached(tmp_path / "features", {"model": 1}, compute)

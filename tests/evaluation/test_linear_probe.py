@@ -82,6 +82,7 @@ def test_shares():
     assert small != set(linear_probe.subset(1000, 0.01, 4, "strict"))
     np.testing.assert_array_equal(linear_probe.subset(1000, 1, 0, "strict"), np.arange(1000))
     assert len(linear_probe.subset(30, 0.01, 0, "strict")) == 1
+    assert len(linear_probe.subset(30, 0.01, 0, "merl")) == 1
     merl, _ = train_test_split(np.arange(1000), train_size=0.01, random_state=42)
     for seed in range(2):
         np.testing.assert_array_equal(linear_probe.subset(1000, 0.01, seed, "merl"), np.sort(merl))

@@ -86,6 +86,8 @@ def test_the_records_of_a_patient_are_drawn_together():
     assert (weights[1] == weights[4]).all()
     assert (weights[[0, 1, 3]].sum(0) == 3).all()
     np.testing.assert_array_equal(weights, metrics.patient_weights(patients, 500, seed=1))
+    alone = metrics.patient_weights(np.array(["a", "a", "a"]), 9)
+    assert np.isnan(metrics.ranking_draws(np.arange(3.0), np.array([True, False, True]), alone)[0]).all()
 
 
 def test_the_interval_covers():

@@ -39,13 +39,17 @@ def test_the_last_checkpoints_parameters_and_nothing_else(run, small_run):
 
 def test_the_checkpoint_of_lowest_validation_loss(copy, run):
     """Of pretraining: no label of a task has a say."""
-    lines = [{"step": step, "split": "val", "loss": loss} for step, loss in ((2, 1.0), (3, 0.5), (4, 2.0))]
+    lines = [{"step": step, "split": "val", "loss": loss} for step, loss in ((2, 1.0), (4, 2.0))]
     (copy / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     best = pretrained.load(copy, MESH, "lowest_val_loss")
     assert best.step == 2
     assert best.checksum != run.checksum
+    lines.append({"step": 3, "split": "val", "loss": 0.5})
+    (copy / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ValueError, match="it was at step 3, which has no checkpoint any more; kept are 2, 4"):
+        pretrained.load(copy, MESH, "lowest_val_loss")
     (copy / "metrics.jsonl").write_text(json.dumps({"step": 4, "loss": 1.0}) + "\n")
-    with pytest.raises(ValueError, match="use --checkpoint=last"):
+    with pytest.raises(ValueError, match="no step of it was validated"):
         pretrained.load(copy, MESH, "lowest_val_loss")
 
 

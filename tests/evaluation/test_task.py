@@ -66,9 +66,20 @@ def test_without_labels_the_mined_ones_are_scored_and_named_so(store, tmp_path):
         own(bare, (), None, 2)
 
 
-def test_texts_made_from_labels_are_named_so(store, tmp_path):
-    one = own(rewritten(store.path, tmp_path / "store", store.table, about={"text": "statements"}), (), None, 2)
-    assert one.title.endswith("trained on texts made from the labels; not zero-shot in the paper's sense")
+@pytest.mark.parametrize("text", ["statements", "german"])
+def test_texts_made_from_labels_are_named_so(store, tmp_path, text):
+    """If the model learnt from them: what another one was trained on is not the store's to say."""
+    made = rewritten(store.path, tmp_path / "store", store.table, about={"text": text})
+    said = "trained on texts made from the labels; not zero-shot in the paper's sense"
+    assert own(made, (), None, 2, learnt_from=True).title.endswith(said)
+    assert said not in own(made, (), None, 2).title
+    assert said not in own(store, (), None, 2, learnt_from=True).title
+
+
+def test_classes_without_positives_are_kept_where_they_are_to_be_counted(store):
+    everything = own(store, (), None, 0)
+    assert everything.names == tuple(store.label_names.values())
+    assert everything.checksum == own(store, (), None, 0).checksum != own(store, (), None, 2).checksum
 
 
 def test_too_few_positives_is_a_clear_error(store):

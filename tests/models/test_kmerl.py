@@ -29,6 +29,10 @@ def params():
     return MODEL.init(jax.random.key(0), bag(), TEXT, QUERIES)["params"]
 
 
+def ask(params, one, queries=QUERIES):
+    return MODEL.apply({"params": params}, one, queries, method="describe")["logits"]
+
+
 def test_shapes_and_types(params):
     out = MODEL.apply({"params": params}, bag(), TEXT, QUERIES)
     assert {name: (value.shape, value.dtype.name) for name, value in out.items()} == {
@@ -65,22 +69,20 @@ def test_an_absent_lead_changes_nothing(params):
 
 def test_a_present_lead_changes_the_answer(params):
     signal = RNG.normal(0, 300, (3, 12, 5000)).astype(np.int16)
-    answers = [
-        MODEL.apply({"params": params}, bag(leads, None, signal), QUERIES, method="ask") for leads in ((0,), (0, 1))
-    ]
+    answers = [ask(params, bag(leads, None, signal)) for leads in ((0,), (0, 1))]
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
 
 
 def test_the_same_samples_in_another_lead_or_segment_are_another_ecg(params):
     one = bag()
-    answer = MODEL.apply({"params": params}, one, QUERIES, method="ask")
+    answer = ask(params, one)
     for moved in (one.replace(lead=(one.lead + 1) % 12), one.replace(segment=(one.segment + 1) % 50)):
-        assert np.abs(MODEL.apply({"params": params}, moved, QUERIES, method="ask") - answer).max() > 1e-4
+        assert np.abs(ask(params, moved) - answer).max() > 1e-4
 
 
 def test_an_answer_does_not_depend_on_what_else_is_asked(params):
-    whole = MODEL.apply({"params": params}, bag(signal=np.ones((3, 12, 5000), np.int16)), QUERIES, method="ask")
-    part = MODEL.apply({"params": params}, bag(signal=np.ones((3, 12, 5000), np.int16)), QUERIES[1:3], method="ask")
+    whole = ask(params, bag(signal=np.ones((3, 12, 5000), np.int16)))
+    part = ask(params, bag(signal=np.ones((3, 12, 5000), np.int16)), QUERIES[1:3])
     np.testing.assert_allclose(part, whole[:, 1:3], atol=1e-5)
 
 
@@ -135,7 +137,7 @@ def nth(stacked, n):
 
 def test_the_whole_model_against_numpy(params):
     one = bag()
-    logits = MODEL.apply({"params": params}, one, QUERIES, method="ask")
+    logits = ask(params, one)
     p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
     embedding, network = p["encoder"]["embedding"], p["query_network"]
     for b in range(3):

@@ -12,7 +12,7 @@ from kmerl_jax.training.run import Run, patient_digests
 ASKED = Queries(("a", "b"), {"b": ("a",)}, {"a": 3, "b": 4}, np.zeros((5, 2), np.int8), {}, {})
 EMBEDDINGS = np.eye(2, dtype=np.float32)
 STORE, OTHER_STORE = (
-    SimpleNamespace(manifest={"plan": plan, "cohort": "ptb_xl", "about": {"text": "statements"}})
+    SimpleNamespace(manifest={"plan": plan, "cohort": "ptb_xl"}, texts_from_labels=True)
     for plan in ("plan", "other plan")
 )
 
