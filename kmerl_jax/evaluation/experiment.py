@@ -134,8 +134,8 @@ def check_patients(
         known, count = run.knows(store.population, task.scored), len(np.unique(task.scored.patients))
         if known and protocol == "strict":
             raise ValueError(
-                f"{label}: {known:,} of the {count:,} scored patients were in the pretraining of {run.path} (ids of one "
-                "cohort are taken for the same people); score a store whose test patients are new to it "
+                f"{label}: {known:,} of the {count:,} scored patients were in the pretraining of {run.path} (ids of "
+                "one cohort are taken for the same people); score a store whose test patients are new to it "
                 "(--protocol=merl scores them all the same, and says so)"
             )
         if known:

@@ -133,6 +133,7 @@ def _macros(results: dict) -> list[str]:
     chosen = " or ".join(origins) + " records" if origins else "validation records, of which there are none"
     lines += [
         f"- In brackets: 95 % intervals, {results['draws']:,} draws of patients. After ±: deviation over seeds.",
+        "- Of a macro, a class keeps its value in the draws that happen to hold no positive, or no negative, of it.",
         f"- F1 and accuracy: at each class's threshold of largest F1 on the {chosen}.",
     ]
     if results["task"] == "partial_leads":

@@ -94,5 +94,5 @@ def test_other_paths_are_another_cohort(tmp_path):
     about = []
     for folder in ("raw", "clean"):
         row = {"path": f"{folder}/1", "patient": "p", "record": "1", "report": "Sinus rhythm."}
-        about.append(table.load(write_table(tmp_path / f"{folder}.csv", [row])).about)
+        about.append(catalog.load("table", write_table(tmp_path / f"{folder}.csv", [row])).about)
     assert about[0] != about[1]
