@@ -88,7 +88,7 @@ def base(name: str, recipe: str) -> ConfigDict:
 
     c.checkpoint = ConfigDict()
     c.checkpoint.every = 500  # steps between checkpoints; the last step always has one
-    c.checkpoint.keep = 3  # how many stay
+    c.checkpoint.keep = 3  # how many of the latest stay, beside the one of lowest validation loss
 
     c.mesh = ConfigDict()
     c.mesh.fsdp = 1  # devices that share one copy of the large parameters; the rest is data parallel

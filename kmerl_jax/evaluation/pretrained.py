@@ -174,14 +174,11 @@ def _lowest_val_loss(path: Path, steps: list[int]) -> int:
     losses = {line["step"]: line["loss"] for line in lines if line.get("split") == "val"}
     best = min(losses, key=losses.get, default=None)
     if best not in steps:
-        had = (
-            "no step of it was validated"
-            if best is None
-            else f"it was at step {best:,}, which has no checkpoint any more"
-        )
+        had = f"it was at step {best:,}, which has no checkpoint" if best else "no step of it was validated"
+        there = ", ".join(f"{step:,}" for step in steps)
         raise ValueError(
-            f"--checkpoint=lowest_val_loss: of {path}, {had}; kept are {', '.join(f'{step:,}' for step in steps)} "
-            "(checkpoint.keep); use --checkpoint=last"
+            f"--checkpoint=lowest_val_loss: of {path}, {had}; there are {there}; use --checkpoint=last, or train "
+            "with as many checkpoints as validations"
         )
     return best
 

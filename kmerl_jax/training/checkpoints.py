@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
 
 from kmerl_jax.training.step import State
 
@@ -14,11 +15,13 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 3):
         """Args:
         folder: where they are; made if need be.
-        keep: how many of the latest stay.
+        keep: how many of the latest stay; the one of lowest validation loss stays too.
         """
+        best = policies.BestN(get_metric_fn=_val_loss, reverse=True, n=1, keep_checkpoints_without_metrics=False)
+        kept = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True),
+            options=ocp.CheckpointManagerOptions(preservation_policy=kept, enable_async_checkpointing=True),
         )
 
     @property
@@ -26,8 +29,16 @@ class Checkpoints:
         """The step of the latest whole checkpoint."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: State, next_index: int, config: dict) -> None:
-        """Begins to write a checkpoint; the state may be donated as soon as this returns."""
+    def save(self, step: int, state: State, next_index: int, config: dict, val_loss: float | None) -> None:
+        """Begins to write a checkpoint; the state may be donated as soon as this returns.
+
+        Args:
+            step: updates taken.
+            state: after them.
+            next_index: the stream's.
+            config: the run's.
+            val_loss: of this step, if it was validated.
+        """
         if self._manager.latest_step() == step:
             return
         self._manager.save(
@@ -37,6 +48,7 @@ class Checkpoints:
                 stream=ocp.args.JsonSave({"next_index": next_index}),
                 config=ocp.args.JsonSave(config),
             ),
+            metrics=None if val_loss is None else {"val_loss": val_loss},
             force=True,
         )
 
@@ -69,6 +81,10 @@ class Checkpoints:
         """Waits until all is written."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def _val_loss(metrics: dict) -> float:
+    return metrics["val_loss"]
 
 
 def steps(folder: Path) -> list[int]:

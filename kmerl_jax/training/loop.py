@@ -92,14 +92,15 @@ class _Loop:
         try:
             for step in range(start + 1, self.steps + 1):
                 self._train(step, batches)
+                val_loss = None
                 if step % self.config.train.validate_every == 0 or step == self.steps:
                     self._read()
-                    self._validate(step)
+                    val_loss = self._validate(step)
                 # Saved before the next batch is taken, so that parameters and place in the stream agree; and after
                 # this step's flag is read, so that nothing is saved past a non-finite update.
                 if step % self.config.checkpoint.every == 0 or step == self.steps:
                     self._read()
-                    self.checkpoints.save(step, self.state, stream.next_index, self.config.to_dict())
+                    self.checkpoints.save(step, self.state, stream.next_index, self.config.to_dict(), val_loss)
         finally:
             batches.close()
             self.metrics.close()
@@ -148,9 +149,9 @@ class _Loop:
             "Lower optimizer.learning_rate, or look at these records"
         )
 
-    def _validate(self, step: int) -> None:
+    def _validate(self, step: int) -> float | None:
         if self.val is None:
-            return
+            return None
         stream = Stream(
             self.val, self.config.train.batch_size, self.config.seed, 0, jax.process_index(), jax.process_count()
         )
@@ -165,3 +166,4 @@ class _Loop:
         self.metrics.write(step, sums, split="val")
         log.info(f"step {step:>6,} validation  " + "  ".join(f"{name} {value:.4f}" for name, value in sums.items()))
         self.last_read = time.perf_counter()  # a validation is not part of the training rate
+        return sums["loss"]

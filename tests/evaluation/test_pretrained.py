@@ -46,7 +46,7 @@ def test_the_checkpoint_of_lowest_validation_loss(copy, run):
     assert best.checksum != run.checksum
     lines.append({"step": 3, "split": "val", "loss": 0.5})
     (copy / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(ValueError, match="it was at step 3, which has no checkpoint any more; kept are 2, 4"):
+    with pytest.raises(ValueError, match="it was at step 3, which has no checkpoint; there are 2, 4"):
         pretrained.load(copy, MESH, "lowest_val_loss")
     (copy / "metrics.jsonl").write_text(json.dumps({"step": 4, "loss": 1.0}) + "\n")
     with pytest.raises(ValueError, match="no step of it was validated"):
