@@ -169,7 +169,11 @@ def evaluate(
     """
     begun = time.perf_counter()
     options = dataclasses.replace(options, batch_size=options.batch_size or run.config.evaluation.batch_size)
-    notes = check_patients(run, tasks, options.protocol, options.kind not in ("zero_shot", "seen_unseen"))
+    learning = options.kind not in ("zero_shot", "seen_unseen")
+    notes = check_patients(run, tasks, options.protocol, learning)
+    for _, task in tasks.values():  # before anything is computed that an error would lose
+        if learning:
+            task.check_learnable()
     answers = _answers(run, tasks, options, progress)
     results = {}
     for label, (store, task) in tasks.items():

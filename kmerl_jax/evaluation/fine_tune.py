@@ -70,9 +70,8 @@ def evaluate(
     Raises:
         ValueError: no training, validation or test record; or the loss became infinite or NaN.
     """
+    task.check_learnable()
     train, val, test = (task.parts[split] for split in ("train", "val", "test"))
-    if not (len(train.records) and len(val.records) and len(test.records)):
-        raise ValueError(f"{task.name}: one of the splits train, val and test has no record in this store")
     weights = metrics.patient_weights(test.patients)
     model = Classifier(pretrained.model.encoder, len(task.names))
     results: dict[str, dict[str, dict]] = {start: {} for start in starts}

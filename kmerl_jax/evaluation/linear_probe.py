@@ -168,12 +168,8 @@ def evaluate(
     Raises:
         ValueError: no training or no validation record.
     """
+    task.check_learnable()
     train, val, test = (task.parts[split] for split in ("train", "val", "test"))
-    if not (len(train.records) and len(val.records) and len(test.records)):
-        raise ValueError(
-            f"{task.name}: a probe needs records to learn from, to choose its epoch on and to be scored on; this store "
-            f"has {len(train.records):,} / {len(val.records):,} / {len(test.records):,}"
-        )
     weights = metrics.patient_weights(test.patients)
     nobody = {"records": 0, "epochs": [], "threshold_from": None}
     results = {}

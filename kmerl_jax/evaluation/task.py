@@ -91,6 +91,17 @@ class Task:
         """Its records."""
         return self.parts[self.split]
 
+    def check_learnable(self) -> None:
+        """Raises:
+        ValueError: there are no records to learn from, to choose by, or to score.
+        """
+        counts = [len(self.parts[split].records) for split in SPLITS]
+        if 0 in counts:
+            raise ValueError(
+                f"{self.name}: what learns from labels needs records to learn from, to choose by and to be scored on; "
+                f"this store has {' / '.join(f'{count:,}' for count in counts)} (train / val / test)"
+            )
+
 
 def gather(table: pd.DataFrame, records: Sequence[str], labels: np.ndarray) -> Part:
     """The windows of the named records.
