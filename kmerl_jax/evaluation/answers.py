@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from kmerl_jax.evaluation import metrics
 from kmerl_jax.evaluation.inference import Outputs, View
 from kmerl_jax.evaluation.pretrained import Pretrained
 from kmerl_jax.evaluation.task import Part
@@ -45,7 +46,7 @@ class Answers:
     def cosines(self, part: Part, texts: list[str], view: View) -> tuple[np.ndarray, np.ndarray]:
         """Cosines [R, C] of projected ECGs and projected texts, and [R] bool, as of `logits`."""
         values, seen = self._of(part, "pretrained", view, "ecg")
-        return part.average(_unit(values) @ _unit(self.pretrained.project_texts(texts)).T, seen)
+        return part.average(metrics.cosines(values, self.pretrained.project_texts(texts)), seen)
 
     def features(self, part: Part, encoder: str, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Pooled features [R, D] of an encoder, "pretrained" or "random", and [R] bool, as of `logits`."""
@@ -71,7 +72,3 @@ class Answers:
         if new:
             self.cost.append({"what": what, "ecgs": len(self.rows), "seconds": seconds})
         return out
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

@@ -145,3 +145,9 @@ def interval(draws: np.ndarray) -> list[float]:
     if len(defined) == 0:
         return [float("nan"), float("nan")]
     return [float(value) for value in np.quantile(defined, [0.025, 0.975])]
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosines [N, M] of the rows of a [N, E] and b [M, E]; 0 with a row of zeros."""
+    a, b = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (a, b))
+    return a @ b.T

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kmerl_jax.evaluation import classes
+from kmerl_jax.evaluation import classes, metrics
 from kmerl_jax.evaluation.pretrained import Pretrained
 from kmerl_jax.evaluation.task import Task
 from kmerl_jax.knowledge import ontology
@@ -28,8 +28,7 @@ def groups(pretrained: Pretrained, task: Task, rule: str) -> dict[str, list[str]
     """
     asked = pretrained.trained_on["entities"]
     if rule == "cosine":
-        own, queries = (_unit(pretrained.encoder.embed(names)) for names in (task.names, asked))
-        seen = (own @ queries.T).max(1) > _SAME
+        seen = metrics.cosines(*map(pretrained.encoder.embed, (task.names, asked))).max(1) > _SAME
     elif rule == "ontology":
         positives = pretrained.trained_on["positives"]
         known = ontology.load()
@@ -43,7 +42,3 @@ def groups(pretrained: Pretrained, task: Task, rule: str) -> dict[str, list[str]
         "seen": [name for name, is_seen in zip(task.names, seen, strict=True) if is_seen],
         "unseen": [name for name, is_seen in zip(task.names, seen, strict=True) if not is_seen],
     }
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

@@ -90,6 +90,11 @@ def test_the_records_of_a_patient_are_drawn_together():
     assert np.isnan(metrics.ranking_draws(np.arange(3.0), np.array([True, False, True]), alone)[0]).all()
 
 
+def test_cosines():
+    a, b = np.array([[3.0, 4.0], [0.0, 0.0]]), np.array([[4.0, 3.0], [-3.0, -4.0], [0.0, 2.0]])
+    np.testing.assert_allclose(metrics.cosines(a, b), [[0.96, -1, 0.8], [0, 0, 0]])
+
+
 def test_the_interval_covers():
     """95 % intervals of a normal shift's AUROC hold the true value in about 95 of 100 cohorts."""
     hits = 0
