@@ -44,11 +44,11 @@ _LEADS = flags.DEFINE_multi_string(
     "paper's order of adding one lead at a time, and the sets that devices record.",
 )
 _PROTOCOL = flags.DEFINE_enum(
-    "protocol", "strict", experiment.PROTOCOLS, "merl repeats the field's protocol with its defects, and names each."
+    "protocol", "strict", experiment.PROTOCOLS, "merl: thresholds and best epochs of the test set, CPSC2018 cut to 5 s."
 )
 _SPLITS = flags.DEFINE_string("splits", None, "A clone of MERL's repository: its published splits and labels are used.")
 _NAMES = flags.DEFINE_enum("names", "raw", classes.NAMES, "Classes as the data sets spell them, or mended.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the results. Default RUN/evaluation/TASK-PROTOCOL-LABELS.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the results. Default in RUN/evaluation, named after what is asked.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "last", pretrained.CHECKPOINTS, "Which of the run's checkpoints.")
 _SCORES = flags.DEFINE_list("scores", ["query"], "By name: query (the query network), cosine (with the text), or both.")
 _PROMPTS = flags.DEFINE_string("prompts", None, "JSON file, class code to prompt (MERL's CKEPE), for the cosine.")
@@ -65,7 +65,9 @@ _RATE = flags.DEFINE_float("learning_rate", None, "Default 1e-3 of a probe, 2e-4
 _TRAIN_LEADS = flags.DEFINE_string("train_leads", None, "Leads that probes learn from. Default: those they see.")
 _DERIVE = flags.DEFINE_boolean("derive_limb_leads", False, "Of two limb leads the other four are computed and shown.")
 _RULE = flags.DEFINE_enum("rule", "cosine", seen_unseen.RULES, "What makes a class a seen one (seen_unseen).")
-_BATCH = flags.DEFINE_integer("batch_size", None, "ECGs of 12 leads scored at once. Default the run's.", lower_bound=1)
+_BATCH = flags.DEFINE_integer(
+    "batch_size", None, "ECGs of 12 leads at once, a device. Default the run's.", lower_bound=1
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the random encoder.", lower_bound=0)
 
 log = command.log

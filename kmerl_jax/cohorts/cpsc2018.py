@@ -4,7 +4,6 @@ PhysioNet's copy (challenge-2020 1.0.2) is `training/cpsc_2018/gN/Annnn.{hea,mat
 original is `REFERENCE.csv` and files `Annnn.mat`, each a MATLAB struct. There are no reports and no patient ids.
 """
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -114,18 +113,12 @@ def _by_references(paths: list[Path]) -> dict[str, list[str]]:
     """The classes of each row, in the order of the names; each part of the data set may have a table of its own."""
     labels, classes = {}, tuple(CLASSES)
     for path in paths:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-            if missing:
-                raise ValueError(f"{path} has no column {missing[0]!r}")
-            for line in reader:
-                record, *cells = ((line[column] or "").strip() for column in _COLUMNS)
-                wrong = [cell for cell in cells if cell and cell not in map(str, range(1, 10))]
-                if wrong or not any(cells):
-                    what = f"label {wrong[0]!r}" if wrong else "no label"
-                    raise ValueError(f"{path}, line {reader.line_num}: {what} of {record!r}; labels are 1 to 9")
-                codes = list(dict.fromkeys(classes[int(cell) - 1] for cell in cells if cell))
-                if labels.setdefault(record, codes) != codes:
-                    raise ValueError(f"{path}, line {reader.line_num}: {record} has other labels in another row")
+        for line, (record, *cells) in headers.cells(path, _COLUMNS):
+            wrong = [cell for cell in cells if cell and cell not in map(str, range(1, 10))]
+            if wrong or not any(cells):
+                what = f"label {wrong[0]!r}" if wrong else "no label"
+                raise ValueError(f"{path}, line {line}: {what} of {record!r}; labels are 1 to 9")
+            codes = list(dict.fromkeys(classes[int(cell) - 1] for cell in cells if cell))
+            if labels.setdefault(record, codes) != codes:
+                raise ValueError(f"{path}, line {line}: {record} has other labels in another row")
     return dict(sorted(labels.items()))

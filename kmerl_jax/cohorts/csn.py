@@ -3,7 +3,6 @@
 Files: `ConditionNames_SNOMED-CT.csv`, `WFDBRecords/NN/NNN/JSnnnnn.{hea,mat}`. There are no reports and no patient ids.
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,13 +61,7 @@ def conditions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         ValueError: a column is missing.
     """
     names, acronyms = {}, {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path} has no column {missing[0]!r}")
-        for line in reader:
-            acronym, name, code = (line[column] or "" for column in _COLUMNS)
-            names[acronym] = name
-            acronyms.setdefault(code.strip(), acronym)
+    for _, (acronym, name, code) in headers.cells(path, _COLUMNS):
+        names[acronym] = name
+        acronyms.setdefault(code, acronym)
     return names, acronyms

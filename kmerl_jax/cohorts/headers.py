@@ -1,9 +1,10 @@
-"""Headers of the PhysioNet challenges: WFDB headers with a recording's diagnoses as SNOMED CT codes in `#Dx`."""
+"""Headers of the PhysioNet challenges, with a recording's diagnoses as SNOMED CT codes in `#Dx`, and their tables."""
 
+import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 _DX = re.compile(r"^#\s*Dx\s*:(.*)$", re.MULTILINE | re.IGNORECASE)
@@ -52,6 +53,21 @@ def add(found: dict[str, Path], path: Path) -> None:
     if found.setdefault(record, path) != path:
         first, second = sorted((found[record], path))
         raise ValueError(f"record {record} is there twice: {first} and {second}")
+
+
+def cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """The line number of each row of a data set's small table, and its cells in some columns.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"{path} has no column {missing[0]!r}")
+        for line in reader:
+            yield reader.line_num, [(line[column] or "").strip() for column in columns]
 
 
 def codes(path: Path) -> list[str]:

@@ -10,8 +10,6 @@ from kmerl_jax.evaluation.task import Task
 FREQUENT = 10
 """A class with fewer positive records swings a macro; there is a second macro without these."""
 
-MEASURES = ("auroc", "auprc", "f1", "accuracy")
-
 
 def score(
     task: Task,
