@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,13 +16,17 @@ flags.DEFINE_boolean("debug", False, "Show the whole traceback of an error.")
 log = logging.getLogger("kmerl_jax")
 
 
-def run(main: Callable[[], None], usage: str) -> None:
+class Terminated(BaseException):
+    """SIGTERM, where nobody waits for it."""
+
+
+def run(main: Callable[[], int | None], usage: str) -> None:
     """Runs a command and exits: 0 on success, 1 when the work failed, 2 when the command line is wrong.
 
     Every error ends in one line on stderr that says what is wrong; `--debug` shows where.
 
     Args:
-        main: the command, called once the flags are parsed.
+        main: the command, called once the flags are parsed. It may return another exit status than 0.
         usage: what `--help` prints above the flags.
     """
     _log_to_stdout()
@@ -35,14 +40,21 @@ def run(main: Callable[[], None], usage: str) -> None:
             raise flags.Error(f"unexpected argument {rest[0]!r}")
     except Exception as error:  # configs are Python: a bad one can raise anything
         _fail(error, 2, debug, _config_error(error))
+    signal.signal(signal.SIGTERM, _terminate)
+    status = None
     try:
-        main()
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it was", file=sys.stderr, flush=True)
-        _exit(130)
+        status = main()
+    except (KeyboardInterrupt, Terminated) as stop:
+        how, status = ("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)
+        print(f"{how}; the same command goes on where it was", file=sys.stderr, flush=True)
+        _exit(status)
     except Exception as error:
         _fail(error, 1, debug)
-    sys.exit(0)
+    sys.exit(status or 0)
+
+
+def _terminate(*_) -> None:
+    raise Terminated("it was terminated (SIGTERM)")
 
 
 def _fail(error: Exception, status: int, debug: bool, message: str | None = None) -> None:
@@ -85,7 +97,7 @@ def _config_error(error: Exception) -> str | None:
 def _help(usage: str) -> str:
     own = flags.FLAGS.flags_by_module_dict()
     lines = [usage.strip(), "", "Flags:"]
-    for module in (sys.argv[0], __name__):
+    for module in (sys.argv[0], "kmerl_jax.processes.start", __name__):
         for flag in own.get(module, []):
             value = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
             default = "" if value in (None, False) else f" Default {value}."

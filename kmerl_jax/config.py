@@ -33,6 +33,7 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.data.min_report_words = 4  # records with shorter reports are not trained on (as MERL)
     c.data.min_positives = 10  # an entity becomes a query with that many positive training records
     c.data.possible = "unknown"  # label of an entity that a report calls possible: unknown (no loss) or positive
+    c.data.unreadable = "stop"  # a record that cannot be read: stop, or skip (another stands in for it, and is counted)
     c.data.workers = 0  # Grain worker processes; 0 reads in threads
 
     c.text = ConfigDict()
@@ -85,10 +86,12 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.train.log_every = 20  # steps between console lines; every step goes to metrics.jsonl
     c.train.validate_every = 500  # steps between validation losses
     c.train.validation_batches = 8  # of a validation, at most
+    c.train.stall_s = 60.0  # seconds after which a step, or the wait for its records, is called stalled
 
     c.checkpoint = ConfigDict()
     c.checkpoint.every = 500  # steps between checkpoints; the last step always has one
-    c.checkpoint.keep = 3  # how many of the latest stay, beside the one of lowest validation loss
+    c.checkpoint.keep = 3  # how many of the latest stay (two at least), beside the one of lowest validation loss
+    c.checkpoint.on_failure = "continue"  # when one cannot be written: continue without it, or stop
 
     c.mesh = ConfigDict()
     c.mesh.fsdp = 1  # devices that share one copy of the large parameters; the rest is data parallel

@@ -12,6 +12,7 @@ again goes on from the last checkpoint; a finished run prints its results.
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 from absl import flags
 from ml_collections import config_flags
@@ -21,24 +22,41 @@ from kmerl_jax.cohorts import catalog, demo, preparation
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.evaluation import end_of_run, inference, linear_probe
 from kmerl_jax.evaluation.task import own
+from kmerl_jax.processes import start, together
 from kmerl_jax.signals.leads import parse_leads
 from kmerl_jax.text import encoder as text_encoders
 from kmerl_jax.training import loop, pairs, sharding
+from kmerl_jax.training.goodput import Goodput
 from kmerl_jax.training.objective import build_objective, check, product_dtype
-from kmerl_jax.training.run import Run
+from kmerl_jax.training.preemption import Preempted
+from kmerl_jax.training.run import Run, flat
 from kmerl_jax.training.texts import make_texts
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :RECIPE.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory. Default runs/CONFIG-RECIPE.")
+_PREEMPTED_STATUS = flags.DEFINE_integer(
+    "preempted_status", 0, "Exit status after a SIGTERM, once all is saved; Kubernetes needs another than 0 to go on."
+)
 
 log = command.log
 
 
-def main() -> None:
-    """The main job, from a config to a table of results."""
+def main() -> int:
+    """The main job, on one process or many; returns the exit status."""
     config = _CONFIG.value
     if config is None:
         raise ValueError("--config is missing, for example --config=configs/vit_tiny.py")
+    with start.joined(flat(config.to_dict())):
+        try:
+            train(config)
+        except Preempted as preempted:
+            log.info(f"{preempted}; the same command goes on from there")
+            return _PREEMPTED_STATUS.value
+    return 0
+
+
+def train(config) -> None:
+    """From a config to a table of results."""
     mesh = sharding.make_mesh(config.mesh.fsdp)
     sharding.check_batch_size(config.train.batch_size, mesh)
     # What cannot be is said before any work is done.
@@ -46,38 +64,48 @@ def main() -> None:
     for leads in config.evaluation.lead_sets:
         parse_leads(leads)
     encoder = text_encoders.load(config.text, product_dtype(config.train.dtype))
-    store = open_store(Path(config.data.store), config.recipe)
-    run = Run(Path(_WORKDIR.value or f"runs/{config.name}-{config.recipe}"), config)
+    store = open_store(config)
+    with together.first_process_first():
+        run = Run(Path(_WORKDIR.value or f"runs/{config.name}-{config.recipe}"), config)
+    goodput = Goodput(run.path)
 
-    asked, train, val = pairs.load(store, encoder, config, command.Progress("embedding", "reports"))
+    asked, examples, val = pairs.load(store, encoder, config, command.Progress("embedding", "reports"))
     run.keep_entities(asked, store, encoder.embed(asked.entities))
-    run.keep_patients(store.population, store.table["patient"].to_numpy()[train.rows])
-    steps = config.train.steps or -(-config.train.epochs * len(train.rows) // config.train.batch_size)
+    run.keep_patients(store.population, store.table["patient"].to_numpy()[examples.rows])
+    steps = config.train.steps or -(-config.train.epochs * len(examples.rows) // config.train.batch_size)
 
     results = run.results_of(steps)
-    if results is None:
+    if not together.everyone(results is not None):
         objective = build_objective(config, make_texts(encoder, asked.entities), mesh.size)
-        params = loop.fit(objective, train, val, config, steps, run.path, mesh)["params"]
-        if encoder.trainable:
-            encoder = encoder.trained(params["text"])
-            run.keep_entities(asked, store, encoder.embed(asked.entities))
-        results = evaluate(config, store, asked, encoder, objective, params, mesh) | {"step": steps}
-        end_of_run.save(results, run.results)
+        params = loop.fit(objective, examples, val, config, steps, run.path, mesh, goodput)["params"]
+        with goodput.during("evaluation"):
+            if encoder.trainable:
+                encoder = encoder.trained(sharding.to_host(params["text"], mesh))
+                run.keep_entities(asked, store, encoder.embed(asked.entities))
+            results = evaluate(config, store, asked, encoder, objective, params, mesh) | {"step": steps}
+        if jax.process_index() == 0:
+            end_of_run.save(results, run.results)
+        goodput.save()
     log.info(end_of_run.table(results))
+    log.info(goodput.summary())
     log.info(f"results: {run.results}")
     log.info(end_of_run.last_line(results))
 
 
-def open_store(path: Path, recipe: str) -> Store:
-    """The store at `path`; the demo's own is simulated first if it is not there yet."""
-    if recipe == "demo" and path == demo.STORE and not path.exists():
-        log.info(f"simulating {demo.RECORDS:,} ECGs into {demo.files_of(path)}: not patients, a demonstration")
-        workers = os.cpu_count() or 1
-        demo.simulate(demo.files_of(path), demo.RECORDS, 0, workers, command.Progress("simulating", "ECGs"))
-        cohort = catalog.load("demo", demo.files_of(path))
-        preparation.prepare(cohort, path, workers, progress=command.Progress("preparing", "records"))
-    store = Store(path)
+def open_store(config) -> Store:
+    """The store of a config; the demo's own is simulated first if it is not there yet."""
+    path = Path(config.data.store)
+    with together.first_process_first():
+        if config.recipe == "demo" and path == demo.STORE and not path.exists():
+            log.info(f"simulating {demo.RECORDS:,} ECGs into {demo.files_of(path)}: not patients, a demonstration")
+            workers = os.cpu_count() or 1
+            demo.simulate(demo.files_of(path), demo.RECORDS, 0, workers, command.Progress("simulating", "ECGs"))
+            cohort = catalog.load("demo", demo.files_of(path))
+            preparation.prepare(cohort, path, workers, progress=command.Progress("preparing", "records"))
+    store = Store(path, config.data.unreadable == "skip")
     log.info(store.summary())
+    for line in store.damaged:
+        log.warning(line)
     return store
 
 

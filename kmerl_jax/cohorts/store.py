@@ -3,9 +3,12 @@
 A store is immutable once whole. What is derived from it (knowledge, text embeddings) lies in folders inside it.
 """
 
+import bisect
 import hashlib
+import itertools
 import json
 import struct
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -34,22 +37,60 @@ def decode(entry: bytes) -> Window:
     return Window(signal, presence, segments)
 
 
+class Entries:
+    """Random access to the windows of a store's files; it pickles, so that worker processes can open their own."""
+
+    def __init__(self, files: Sequence[Path], counts: Sequence[int]):
+        """Args:
+        files: ArrayRecord files.
+        counts: of the entries in each.
+        """
+        self._files, self._ends = list(files), list(itertools.accumulate(counts))
+        # With counts given no file is opened before it is read: one that is damaged does not close the others.
+        self._source = ArrayRecordDataSource([f"{file}[0:{n}]" for file, n in zip(files, counts, strict=True)])
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def file_of(self, entry: int) -> Path:
+        """The file in which an entry stands."""
+        return self._files[bisect.bisect_right(self._ends, entry)]
+
+    def __getitem__(self, entry: int) -> Window:
+        """Raises:
+        ValueError: the entry cannot be read; the message names it and its file.
+        """
+        try:
+            return decode(self._source[entry])
+        except Exception as error:  # array_record raises bare RuntimeErrors
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(
+                f"entry {entry} of the store, in {self.file_of(entry)}, cannot be read ({reason})"
+            ) from error
+
+
 class Store:
     """A whole store, opened for reading.
 
     Attributes:
         path: its folder.
         manifest: `manifest.json`.
+        damaged: lines that say which of its files are damaged, if it was opened nevertheless.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, skip_unreadable: bool = False):
         """Opens a store and checks that its files are those of the manifest.
+
+        Args:
+            path: its folder.
+            skip_unreadable: opens it although files of windows are missing or truncated; a window that cannot be read
+                then has no leads.
 
         Raises:
             FileNotFoundError: there is no store at `path`, or one of its files is missing.
             ValueError: another format version, or a file of another size than when it was written (truncated).
         """
-        self.path = Path(path)
+        self.path, self._skip_unreadable = Path(path), skip_unreadable
         manifest = self.path / "manifest.json"
         if not manifest.is_file():
             raise FileNotFoundError(
@@ -66,8 +107,15 @@ class Store:
                 f"store {self.path} has format version {version}, this program reads {FORMAT_VERSION}; "
                 "prepare the store again"
             )
-        for file in [*self.manifest["files"], self.manifest["table"]]:
-            self._check_size(file)
+        self._check_size(self.manifest["table"])
+        self.damaged = []
+        for file in self.manifest["files"]:
+            try:
+                self._check_size(file)
+            except (ValueError, FileNotFoundError) as error:
+                if not skip_unreadable:
+                    raise
+                self.damaged.append(f"{error}; its {file['entries']:,} windows are skipped")
 
     def _check_size(self, file: dict) -> None:
         path = self.path / file["name"]
@@ -88,12 +136,19 @@ class Store:
         return pd.read_parquet(self.path / self.manifest["table"]["name"])
 
     @cached_property
-    def entries(self) -> ArrayRecordDataSource:
-        """Random access to the encoded entries; it pickles, so that worker processes can open their own."""
-        return ArrayRecordDataSource([str(self.path / file["name"]) for file in self.manifest["files"]])
+    def entries(self) -> Entries:
+        """Random access to the windows."""
+        files = self.manifest["files"]
+        return Entries([self.path / file["name"] for file in files], [file["entries"] for file in files])
 
     def __getitem__(self, entry: int) -> Window:
-        return decode(self.entries[entry])
+        try:
+            return self.entries[entry]
+        except ValueError:
+            if not self._skip_unreadable:
+                raise
+            nothing = np.zeros((len(leads.STANDARD), SAMPLES), np.int16)
+            return Window(nothing, np.zeros(len(leads.STANDARD), bool), 0)
 
     @property
     def label_names(self) -> dict[str, str]:

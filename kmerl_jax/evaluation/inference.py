@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.models import tokens
 from kmerl_jax.models.kmerl import KMerl
+from kmerl_jax.processes import together
 from kmerl_jax.signals.leads import STANDARD, lead_ids
 from kmerl_jax.signals.waveform import SEGMENT
 from kmerl_jax.training import sharding
@@ -76,10 +77,10 @@ def pooled(model: KMerl, params: dict, normalization: str, mesh: Mesh, **over) -
 
 
 def random_encoder(model: KMerl, seed: int) -> dict:
-    """Parameters of an encoder that has learnt nothing, for `pooled`."""
+    """Parameters of an encoder that has learnt nothing, for `pooled`; NumPy arrays, which any mesh takes."""
     ids = jnp.zeros((1, 1), jnp.int32)
     bag = tokens.Tokens(jnp.zeros((1, 1, SEGMENT)), ids, ids, jnp.ones((1, 1), bool))
-    return jax.jit(lambda key: model.init(key, bag, method="pooled")["params"])(jax.random.key(seed))
+    return jax.device_get(jax.jit(lambda key: model.init(key, bag, method="pooled")["params"])(jax.random.key(seed)))
 
 
 def apply(
@@ -148,16 +149,17 @@ def cached(folder: Path, about: dict, compute: Callable[[], Outputs]) -> tuple[O
     """
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"{key}.npz"
-    if path.exists():
+    if together.everyone(path.exists()):
         try:
             with np.load(path, allow_pickle=False) as file:
                 return dict(file), False
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}, features computed before, is damaged ({error}); remove the file") from error
     values = compute()
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{key}.{jax.process_index()}.tmp"
-    with open(unfinished, "wb") as out:
-        np.savez(out, **values)
-    unfinished.replace(path)
+    if jax.process_index() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / f"{key}.tmp"
+        with open(unfinished, "wb") as out:
+            np.savez(out, **values)
+        unfinished.replace(path)
     return values, True

@@ -154,7 +154,7 @@ def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
     params = checkpoints.restore_params(path / "checkpoints", step, shapes)
     checksum = _checksum(params)
     if encoder.trainable:
-        encoder = encoder.trained(params.pop("text"))
+        encoder = encoder.trained(jax.device_get(params.pop("text")))
     file = path / "patients.npy"
     patients = np.load(file, allow_pickle=False) if file.exists() else None
     return Pretrained(path, config, step, model, params, encoder, trained_on, patients, checksum, mesh)

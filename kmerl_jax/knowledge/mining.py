@@ -30,13 +30,12 @@ def folder_of(store: Store, name: str) -> Path:
     return store.path / "knowledge" / name
 
 
-def open_reading(store: Store, name: str, write: bool = True) -> tuple[Reading, str]:
+def open_reading(store: Store, name: str) -> tuple[Reading, str]:
     """A reading of a store, mined now if it is the grammar's and missing or of another grammar.
 
     Args:
         store: the store.
         name: of the reading.
-        write: whether a reading mined now is kept; of many processes one should.
 
     Returns:
         The reading, and where it came from.
@@ -48,8 +47,7 @@ def open_reading(store: Store, name: str, write: bool = True) -> tuple[Reading, 
     folder = folder_of(store, name)
     if name == GRAMMAR and not _current(folder):
         read = by_grammar(store.table["statements"])
-        if write:
-            _replace(read, folder)
+        _replace(read, folder)
         return read, "mined by the grammar"
     read = reading.load(folder)
     if len(read.statuses) != len(store):

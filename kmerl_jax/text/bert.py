@@ -109,9 +109,9 @@ class BertEncoder:
         return _padded(listed, len(listed), max(map(len, listed)))
 
     def trained(self, weights: dict) -> "BertEncoder":
-        """The same encoder with the weights that a run arrived at."""
+        """The same encoder with the weights that a run arrived at, as NumPy arrays."""
         encoder = copy.copy(self)
-        encoder.weights = jax.device_get(weights)
+        encoder.weights = weights
         encoder._params = jax.device_put(encoder.weights, self._whole)
         return encoder
 

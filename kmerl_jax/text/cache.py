@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kmerl_jax.processes import together
 from kmerl_jax.text.encoder import TextEncoder
 
 _PART_TEXTS = 16384  # of one file: what a kill can lose
@@ -24,7 +25,7 @@ def embed(
     """Embeddings of distinct texts, from the cache where it has them.
 
     The cache is one folder for each fingerprint of an encoder. Files are added to it and never changed, so a kill loses
-    what was being embedded and nothing else, and several runs can add at once.
+    what was being embedded and nothing else, and several runs can add at once. Of several processes each embeds a share.
 
     Args:
         encoder: of the texts.
@@ -41,13 +42,27 @@ def embed(
     cache = folder / hashlib.sha256(encoder.fingerprint.encode()).hexdigest()[:16]
     known = _read(cache, encoder.width)
     new = [text for text in texts if text not in known]
-    for start in range(0, len(new), _PART_TEXTS):
-        part = new[start : start + _PART_TEXTS]
-        vectors = encoder.embed(part, lambda done, total, start=start: progress(start + done, len(new)))
-        known |= zip(part, vectors, strict=True)
-        if jax.process_index() == 0:
-            _write(cache, part, vectors)
-    return np.stack([known[text] for text in texts]) if texts else np.zeros((0, encoder.width), np.float32), len(new)
+    count, share = len(new), new[jax.process_index() :: jax.process_count()]
+    known |= _embed(encoder, share, cache, progress)
+    if jax.process_count() > 1:
+        together.everyone(True)  # has written its share
+        known |= _read(cache, encoder.width)
+        # None are missing, unless the processes have no file system in common.
+        known |= _embed(encoder, [text for text in new if text not in known], cache, progress)
+    return np.stack([known[text] for text in texts]) if texts else np.zeros((0, encoder.width), np.float32), count
+
+
+def _embed(
+    encoder: TextEncoder, texts: list[str], cache: Path, progress: Callable[[int, int], None]
+) -> dict[str, np.ndarray]:
+    """Embeds texts and keeps them, part by part."""
+    done = {}
+    for start in range(0, len(texts), _PART_TEXTS):
+        part = texts[start : start + _PART_TEXTS]
+        vectors = encoder.embed(part, lambda done, total, start=start: progress(start + done, len(texts)))
+        _write(cache, part, vectors)
+        done |= zip(part, vectors, strict=True)
+    return done
 
 
 def _read(cache: Path, width: int) -> dict[str, np.ndarray]:

@@ -181,6 +181,7 @@ def check(config) -> None:
         ("data.normalization", config.data.normalization, tokens.NORMALIZATIONS),
         ("loss.direction", config.loss.direction, losses.DIRECTIONS),
         ("data.possible", config.data.possible, tuple(POSSIBLE)),
+        ("data.unreadable", config.data.unreadable, ("stop", "skip")),
         ("text.pooling", config.text.pooling, POOLINGS),
     ):
         if value not in known:

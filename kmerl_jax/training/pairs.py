@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable
 
-import jax
 import numpy as np
 
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.knowledge import mining, queries
 from kmerl_jax.knowledge.statements import clean_report
+from kmerl_jax.processes import together
 from kmerl_jax.text import cache
 from kmerl_jax.text.encoder import TextEncoder
 from kmerl_jax.training.stream import Examples
@@ -35,7 +35,8 @@ def load(
     """
     table = store.table
     train = table["split"].to_numpy() == "train"
-    read, how = mining.open_reading(store, config.data.knowledge, write=jax.process_index() == 0)
+    with together.first_process_first():
+        read, how = mining.open_reading(store, config.data.knowledge)
     asked = queries.select(read, train, config.data.min_positives, config.data.possible)
     log.info(f"knowledge {config.data.knowledge!r}, {how}: {mining.summary(read)}")
     log.info(f"queries: {len(asked.entities)} entities with {config.data.min_positives} positives or more")

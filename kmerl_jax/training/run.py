@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -19,9 +20,12 @@ _FREE = (
     "train.validate_every",
     "train.validation_batches",
     "checkpoint.every",
+    "train.stall_s",
     "checkpoint.keep",
+    "checkpoint.on_failure",
     "data.store",  # a store may move; its content is compared by digest
     "data.workers",
+    "data.unreadable",
     "mesh.fsdp",
     "evaluation.lead_sets",
     "evaluation.min_positives",
@@ -31,7 +35,7 @@ _FREE = (
 
 
 class Run:
-    """A run directory.
+    """A run directory. Process 0 writes to it for all; files of the others would be the same.
 
     Attributes:
         path: the folder.
@@ -99,16 +103,12 @@ class Run:
                 if before.get(what) != content[what]:
                     other = "on a store of other content" if what == "store_plan" else "with other entities"
                     raise ValueError(f"{self.path} was begun {other}; name another --workdir to begin anew")
-        with open(self.path / "entities.npy.tmp", "wb") as out:
-            np.save(out, embeddings)
-        (self.path / "entities.npy.tmp").replace(self.path / "entities.npy")
+        self._write_array("entities.npy", embeddings)
         self._write("entities.json", content)
 
     def keep_patients(self, population: str, patients: Iterable[str]) -> None:
         """Writes whom the run learns from, as digests, so that an evaluation can tell who is new to it."""
-        with open(self.path / "patients.npy.tmp", "wb") as out:
-            np.save(out, patient_digests(population, patients))
-        (self.path / "patients.npy.tmp").replace(self.path / "patients.npy")
+        self._write_array("patients.npy", patient_digests(population, patients))
 
     def results_of(self, step: int) -> dict | None:
         """The results of the run's last step, if it has been scored."""
@@ -119,8 +119,18 @@ class Run:
         return results if results["step"] == step else None
 
     def _write(self, name: str, content: dict) -> None:
+        if jax.process_index():
+            return
         temporary = self.path / f"{name}.tmp"
         temporary.write_text(json.dumps(content, indent=1))
+        temporary.replace(self.path / name)
+
+    def _write_array(self, name: str, content: np.ndarray) -> None:
+        if jax.process_index():
+            return
+        temporary = self.path / f"{name}.tmp"
+        with open(temporary, "wb") as out:
+            np.save(out, content)
         temporary.replace(self.path / name)
 
 
@@ -138,7 +148,7 @@ def _read(file: Path) -> dict:
 
 
 def _differences(before: dict, now: dict) -> list[str]:
-    old, new = _flat(before), _flat(now)
+    old, new = flat(before), flat(now)
     return [
         f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
         for name in sorted({*old, *new})
@@ -146,8 +156,9 @@ def _differences(before: dict, now: dict) -> list[str]:
     ]
 
 
-def _flat(tree: dict, prefix: str = "") -> dict:
-    flat = {}
+def flat(tree: dict, prefix: str = "") -> dict:
+    """A config's fields by their dotted names."""
+    fields = {}
     for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
+        fields |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return fields

@@ -61,6 +61,11 @@ def to_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     return {name: jax.make_array_from_process_local_data(sharding, values) for name, values in batch.items()}
 
 
+def to_host(tree, mesh: Mesh):
+    """The whole of each array as NumPy, on every process; all processes must ask."""
+    return jax.device_get(jax.jit(lambda x: x, out_shardings=replicated(mesh))(tree))
+
+
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     """Raises:
     ValueError: the devices do not divide the global batch.

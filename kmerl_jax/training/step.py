@@ -54,7 +54,9 @@ def make_step(
 
     Returns:
         A function of (state, batch) to (new state, metrics); the given state is donated. An update is applied only if
-        the loss and the norm of the gradient are finite, and metrics["finite"] says so.
+        the loss and the norm of the gradient are finite, and metrics["finite"] says so. A batch also brings "stop" [B]
+        bool, whether its process was told to stop: metrics["stop"] says whether any was. metrics["records"] is a
+        checksum of which records stood at which places, metrics["unreadable"] how many stood in for another.
     """
 
     def step(state: State, batch: Batch) -> tuple[State, dict]:
@@ -71,7 +73,7 @@ def make_step(
         apply = finite & ~state["halted"]
         kept = {name: state[name] for name in updated}
         new = jax.tree.map(lambda a, b: jnp.where(apply, a, b), updated, kept)
-        metrics = {"loss": loss, **metrics, "gradient_norm": norm, "finite": finite}
+        metrics = {"loss": loss, **metrics, "gradient_norm": norm, "finite": finite, **_told(batch)}
         return {**new, "halted": state["halted"] | ~finite}, metrics
 
     shardings = jax.tree.map(lambda x: x.sharding, state)
@@ -81,6 +83,31 @@ def make_step(
         in_shardings=(shardings, sharding.batch_sharding(mesh)),
         out_shardings=(shardings, sharding.replicated(mesh)),
     )
+
+
+def _told(batch: Batch) -> dict[str, jax.Array]:
+    """What every process learns of the others' blocks of a batch."""
+    return {
+        "stop": batch["stop"].any(),
+        "unreadable": (batch["unreadable"] >= 0).sum(),
+        "records": checksum(batch["index"], batch["entry"]).sum(),
+    }
+
+
+def checksum(*columns: jax.Array) -> jax.Array:
+    """A hash of each row of integers [...]; sums of it, modulo 2^32, do not depend on how rows are split.
+
+    Args:
+        *columns: of one shape.
+
+    Returns:
+        uint32 of that shape.
+    """
+    hashed = jnp.full(columns[0].shape, 0x811C9DC5, jnp.uint32)  # FNV-1a, a word at a time, with a final mix
+    for column in columns:
+        hashed = (hashed ^ column.astype(jnp.uint32)) * jnp.uint32(0x01000193)
+        hashed = (hashed ^ (hashed >> 15)) * jnp.uint32(0x2C1B3C6D)
+    return hashed ^ (hashed >> 13)
 
 
 def make_evaluation(objective: Objective, key: jax.Array, mesh: Mesh) -> Callable[[dict, Batch], dict]:

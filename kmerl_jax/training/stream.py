@@ -6,6 +6,8 @@ reads a contiguous block of it. So the state of the whole input is one integer.
 """
 
 import dataclasses
+import threading
+import time
 from collections.abc import Iterator
 
 import grain
@@ -22,7 +24,7 @@ class Examples:
     """The records of one split, with their texts and labels.
 
     Attributes:
-        entries: the store's encoded entries.
+        entries: the store's windows.
         rows: [N] indices of the split's entries in the store.
         texts: name -> [D, ...], what is known of each of D distinct reports: "text", their embeddings, or their tokens,
             "text_tokens" and "text_valid".
@@ -30,7 +32,7 @@ class Examples:
         labels: [N, Q] int8: 1 present, 0 absent, -1 not known.
     """
 
-    entries: store.ArrayRecordDataSource
+    entries: store.Entries
     rows: np.ndarray
     texts: dict[str, np.ndarray]
     text_id: np.ndarray
@@ -45,27 +47,55 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True)
 class _Signals:
-    """Random access to the signals alone: all that a worker process needs to be sent."""
+    """Random access to the signals alone: all that a worker process needs to be sent.
 
-    entries: store.ArrayRecordDataSource
+    Attributes:
+        entries: the store's windows.
+        rows: [N] indices of the split's entries in the store.
+        skip_unreadable: whether another record stands in for one that cannot be read.
+        reading: which entry each thread is reading, and since when.
+    """
+
+    entries: store.Entries
     rows: np.ndarray
+    skip_unreadable: bool
+    reading: dict[int, tuple[int, float]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, row: int) -> Batch:
-        entry = int(self.rows[row])
-        try:
-            window = store.decode(self.entries[entry])
-        except Exception as error:  # array_record raises bare RuntimeErrors
-            raise ValueError(f"entry {entry} of the store cannot be read ({error}); prepare the store again") from error
+        unreadable = -1
+        for stand_in in self._stand_ins(row):
+            entry = int(self.rows[stand_in])
+            thread = threading.get_ident()
+            self.reading[thread] = entry, time.monotonic()
+            try:
+                window = self.entries[entry]
+                break
+            except ValueError as error:
+                if not self.skip_unreadable:
+                    raise ValueError(
+                        f"{error}; prepare the store again, or --config.data.unreadable=skip goes on without it"
+                    ) from error
+                unreadable = int(self.rows[row])
+            finally:
+                del self.reading[thread]
+        else:
+            raise ValueError(f"nothing of the split can be read, entry {entry} of the store for one")
         return {
-            "row": np.int32(row),
+            "row": np.int32(stand_in),
             "entry": np.int32(entry),
+            "unreadable": np.int32(unreadable),
             "signal": window.signal,
             "presence": window.presence,
             "segments": np.int32(window.segments),
         }
+
+    def _stand_ins(self, row: int) -> Iterator[int]:
+        """The row itself, then others that depend on it alone: the same on any process, at any time."""
+        yield row
+        yield from np.random.default_rng(row).integers(len(self.rows), size=1000).tolist()
 
 
 class _Blocks(grain.MapDataset):
@@ -102,6 +132,7 @@ class Stream:
         process: int = 0,
         processes: int = 1,
         workers: int = 0,
+        skip_unreadable: bool = False,
     ):
         """Args:
             examples: the records.
@@ -111,6 +142,7 @@ class Stream:
             process: this process.
             processes: how many there are.
             workers: Grain worker processes; 0 reads in threads, which is enough unless a profile says otherwise.
+            skip_unreadable: whether another record stands in for one that cannot be read; else that is an error.
 
         Raises:
             ValueError: no records, or a batch that the processes do not divide.
@@ -120,15 +152,16 @@ class Stream:
         if batch_size % processes:
             raise ValueError(f"train.batch_size={batch_size} is not divisible by {processes} processes")
         self.next_index, self._batch_size, self._workers, self._examples = next_index, batch_size, workers, examples
-        signals = _Signals(examples.entries, examples.rows)
-        records = grain.MapDataset.source(signals).seed(seed).shuffle().repeat(None)
+        self._signals = _Signals(examples.entries, examples.rows, skip_unreadable)
+        records = grain.MapDataset.source(self._signals).seed(seed).shuffle().repeat(None)
         self._blocks = _Blocks(records, next_index, batch_size, process, processes)
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches from `next_index` on; `next_index` moves with each.
 
-        A batch holds, of each record: "index" (uint32, its place), "entry" (int32, its row in the store), "signal"
-        [12, 5000] int16 µV, "presence" [12], "segments", "text_id", "labels" [Q], and what `Examples.texts` has.
+        A batch holds, of each record: "index" (uint32, its place), "entry" (int32, its row in the store), "unreadable"
+        (int32, the entry that it stands in for, or -1), "signal" [12, 5000] int16 µV, "presence" [12], "segments",
+        "text_id", "labels" [Q], and what `Examples.texts` has.
         """
         # Grain's default buffers 500 elements, and an element is a batch here.
         data = self._blocks.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
@@ -144,3 +177,13 @@ class Stream:
         finally:
             if self._workers:
                 iterator.close()
+
+    def doing(self) -> str:
+        """What is being read just now: for a warning that it takes long."""
+        if self._workers:
+            return f"waiting for {self._workers} worker processes that read records"
+        if not self._signals.reading:
+            return "waiting for a batch, and no record is being read"
+        entry, since = min(list(self._signals.reading.values()), key=lambda reading: reading[1])
+        file = self._examples.entries.file_of(entry)
+        return f"reading entry {entry}, in {file}, for {time.monotonic() - since:.0f} s"

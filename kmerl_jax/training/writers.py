@@ -4,13 +4,14 @@ import json
 import logging
 from pathlib import Path
 
+import jax
 from tensorboardX import SummaryWriter
 
 log = logging.getLogger(__name__)
 
 
 class Metrics:
-    """Writes one line a step; only the first process of a run should."""
+    """Writes one line a step; process 0 writes for all."""
 
     def __init__(self, folder: Path, after_step: int):
         """Opens the files of a run.
@@ -20,6 +21,9 @@ class Metrics:
             after_step: the step that the run goes on from. Lines of later steps are from before an interruption: they
                 are dropped, because those steps are taken again.
         """
+        self._mute = jax.process_index() > 0
+        if self._mute:
+            return
         path = folder / "metrics.jsonl"
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= after_step]
         temporary = path.with_suffix(".tmp")
@@ -30,6 +34,8 @@ class Metrics:
 
     def write(self, step: int, values: dict, split: str = "train") -> None:
         """Writes the values of a step; those of another split than train carry its name."""
+        if self._mute:
+            return
         label = {} if split == "train" else {"split": split}
         self._lines.write(json.dumps({"step": step, **label, **values}) + "\n")
         for name, value in values.items():
@@ -37,6 +43,8 @@ class Metrics:
 
     def close(self) -> None:
         """Flushes and closes both."""
+        if self._mute:
+            return
         self._lines.close()
         self._events.close()
 
