@@ -127,6 +127,7 @@ def answer(coordinator: str, count: int, index: int, agreed: dict, timeout_s: fl
     Raises:
         ValueError: somebody is missing, came twice or was started differently; or process 0 cannot be reached.
     """
+    agreed = json.loads(json.dumps(agreed))  # as it arrives at the others
     deadline = time.monotonic() + timeout_s
     host, port = coordinator.rsplit(":", 1)
     if index == 0:
@@ -144,8 +145,8 @@ def _take(port: int, count: int, agreed: dict, deadline: float, timeout_s: float
             door = socket.create_server(("", port), backlog=count)
         except OSError as error:
             raise ValueError(
-                f"process 0 cannot listen at port {port} ({os.strerror(error.errno)}): another program is there; choose another "
-                "port, or wait until the job before has ended"
+                f"process 0 cannot listen at port {port} ({os.strerror(error.errno)}): another program is there; "
+                "choose another port, or wait until the job before has ended"
             ) from error
 
     def refuse(line: str, *others: _Peer) -> None:
@@ -199,8 +200,8 @@ def _report(host: str, port: int, count: int, index: int, agreed: dict, deadline
         except OSError as error:
             if time.monotonic() + 0.2 > deadline:
                 raise ValueError(
-                    f"process {index} cannot reach process 0 at {host}:{port} within {timeout_s:.0f} s ({error}): it was "
-                    "not started, has ended, or a firewall is between"
+                    f"process {index} cannot reach process 0 at {host}:{port} within {timeout_s:.0f} s ({error}): it "
+                    "was not started, has ended, or a firewall is between"
                 ) from error
             time.sleep(0.2)  # it may not have begun to listen
     peer = _Peer(connection, f"process 0 ({host})", time.monotonic())
@@ -211,8 +212,8 @@ def _report(host: str, port: int, count: int, index: int, agreed: dict, deadline
         answers = peer.messages()
         if peer.gone and not answers:
             raise ValueError(
-                f"process {index} had no answer from process 0 at {host}:{port} within {timeout_s:.0f} s: it has ended, "
-                "or is not of this run"
+                f"process {index} had no answer from process 0 at {host}:{port} within {timeout_s:.0f} s: it has "
+                "ended, or is not of this run"
             )
     if "refused" in answers[0]:
         raise ValueError(answers[0]["refused"])

@@ -66,7 +66,7 @@ def _initialize(here: place.Place, call: roll_call.RollCall, start_s: float, hea
     proxies = sorted(name for name in os.environ if re.fullmatch(r"(https?|grpc|all)_proxy", name.lower()))
     if proxies:
         # gRPC would look for the other processes behind the proxy, and hang. Downloads still go through it.
-        os.environ["no_grpc_proxy"] = call.runtime.rsplit(":", 1)[0]
+        os.environ["no_grpc_proxy"] = call.runtime.rsplit(":", 1)[0]  # noqa: SIM112 (gRPC reads it in small letters)
         log.info(f"not used between processes: {', '.join(proxies)}")
         jax.config.update("jax_check_proxy_envs", False)
     # A SIGTERM is agreed on in the training step; JAX's service would swallow it everywhere else.

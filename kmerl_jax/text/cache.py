@@ -25,7 +25,8 @@ def embed(
     """Embeddings of distinct texts, from the cache where it has them.
 
     The cache is one folder for each fingerprint of an encoder. Files are added to it and never changed, so a kill loses
-    what was being embedded and nothing else, and several runs can add at once. Of several processes each embeds a share.
+    what was being embedded and nothing else, and several runs can add at once. Of several processes
+    each embeds a share.
 
     Args:
         encoder: of the texts.
