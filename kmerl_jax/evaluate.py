@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 from absl import flags
 
 from kmerl_jax import command
@@ -30,6 +31,7 @@ from kmerl_jax.evaluation import (
 )
 from kmerl_jax.evaluation.answers import ENCODERS
 from kmerl_jax.evaluation.pictures import number
+from kmerl_jax.processes import start
 from kmerl_jax.signals.leads import CLINICAL, PROGRESSIVE, parse_leads
 from kmerl_jax.training import sharding
 
@@ -74,8 +76,14 @@ log = command.log
 
 
 def main() -> None:
-    """Opens the run, the stores and their tasks, scores them, and writes the page."""
+    """The evaluation, on one process or many."""
     how = options()
+    with start.joined(chosen()):
+        evaluate(how)
+
+
+def evaluate(how: experiment.Options) -> None:
+    """Opens the run, the stores and their tasks, scores them, and writes the page."""
     published = Path(_SPLITS.value) if _SPLITS.value else None
     tasks = experiment.open_tasks([Path(path) for path in _STORE.value], _LABELS.value, published, _NAMES.value)
     run = pretrained.load(Path(_RUN.value), sharding.make_mesh(), _CHECKPOINT.value)
@@ -86,7 +94,8 @@ def main() -> None:
     results = experiment.evaluate(
         run, tasks, how, out, lambda what: command.Progress(what, "ECGs"), lambda *scored: tell(run, *scored)
     )
-    report.save(results | {"flags": chosen()}, out)
+    if jax.process_index() == 0:
+        report.save(results | {"flags": chosen()}, out)
     log.info("\n  ".join(["not comparable with published numbers:", *results["not_comparable"]]))
     log.info(f"report: {out / 'report.md'}")
 

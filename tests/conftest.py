@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.small import small
+
 jax.config.update("jax_num_cpu_devices", 8)  # must come before the first use of a device
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -62,18 +64,7 @@ def link_store(origin: Path, folder: Path) -> Path:
 @pytest.fixture
 def small_config(demo_store):
     """The demo recipe with a model small enough for a test."""
-    from kmerl_jax.config import base
-
-    config = base("small", "demo")
-    config.data.store = str(demo_store)
-    config.data.min_positives = 5
-    config.model.update(width=32, depth=2, heads=2, projection=16, query_width=32, query_depth=1, query_heads=2)
-    config.masking.max_leads = 2  # a step is compiled for each number of leads
-    config.train.update(batch_size=8, steps=6, validate_every=3, validation_batches=1, log_every=1)
-    config.optimizer.update(name="adamw", learning_rate=5e-4)  # compiles in half the time
-    config.checkpoint.every = 2
-    config.evaluation.update(probe_records=40, min_positives=2, lead_sets=("12", "II"))
-    return config
+    return small(demo_store)
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,8 @@ def find(
     missing = [name for name, value in given.items() if value is None]
     if not missing:
         return Place(coordinator, count, index, None, "the command line")
+    if count == 1:
+        return None
     if "JOB_COMPLETION_INDEX" in environ:  # before Slurm: a pod says more about itself than the node below it
         found = _kubernetes(environ, count)
     elif "SLURM_JOB_ID" in environ:
@@ -123,8 +125,6 @@ def _kubernetes(environ: Mapping[str, str], count: int | None) -> Place | None:
         raise ValueError(
             "a pod of an indexed Job does not know how many there are: give --num_processes, the Job's parallelism"
         )
-    if count == 1:
-        return None
     index = int(environ["JOB_COMPLETION_INDEX"])
     # NAME-INDEX.SUBDOMAIN...: the pods of a Job differ in the index only.
     name, dot, domain = socket.getfqdn().partition(".")

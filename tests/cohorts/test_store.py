@@ -88,6 +88,43 @@ def test_a_damaged_store_is_one_clear_error(copy, damage, error, message):
         Store(copy)
 
 
+def test_a_damaged_file_of_windows_can_be_left_out(copy, demo_store):
+    """All entries keep their numbers; those that cannot be read have no leads, and the damage is named."""
+    shorten(copy / "records-00001.array_record")
+    (copy / "records-00003.array_record").unlink()
+    opened, whole = Store(copy, skip_unreadable=True), Store(demo_store)
+    assert len(opened.damaged) == 2
+    assert "records-00001.array_record has" in opened.damaged[0]
+    assert "truncated" in opened.damaged[0]
+    assert "lacks records-00003.array_record" in opened.damaged[1]
+    assert opened.damaged[1].endswith("its 32 windows are skipped")
+    for entry in (0, 31, 64, 128, 149):
+        np.testing.assert_array_equal(opened[entry].signal, whole[entry].signal)
+    for entry in (32, 63, 96, 127):
+        assert not opened[entry].presence.any()
+        assert opened[entry].segments == 0
+        assert opened.entries.file_of(entry).name == f"records-0000{entry // 32}.array_record"
+        with pytest.raises(ValueError, match=rf"entry {entry} of the store, in .*records-0000{entry // 32}"):
+            opened.entries[entry]
+
+
+def test_an_entry_that_cannot_be_read_is_named(copy):
+    path = copy / "records-00001.array_record"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    opened, unread = Store(copy), []
+    for entry in range(32, 64):
+        try:
+            opened[entry]
+        except ValueError:
+            unread.append(entry)
+    assert len(unread) == 1
+    with pytest.raises(ValueError, match=rf"entry {unread[0]} of the store, in {path}, cannot be read \(Corrupted"):
+        opened[unread[0]]
+    assert not Store(copy, skip_unreadable=True)[unread[0]].presence.any()
+
+
 def test_verify_finds_a_flipped_byte(copy):
     Store(copy).verify()
     path = copy / "records-00000.array_record"

@@ -48,11 +48,6 @@ def test_the_grammars_reading_is_made_once(store):
     assert [path.name for path in (store.path / "knowledge").iterdir()] == ["grammar"]
 
 
-def test_a_reading_that_is_not_to_be_kept_is_not(store):
-    mining.open_reading(store, "grammar", write=False)
-    assert not (store.path / "knowledge").exists()
-
-
 def test_another_grammar_reads_again(store, monkeypatch):
     mining.open_reading(store, "grammar")
     monkeypatch.setattr(mining, "rules_digest", lambda: "other")

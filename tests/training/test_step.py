@@ -6,7 +6,7 @@ import pytest
 
 from kmerl_jax.training import sharding
 from kmerl_jax.training.objective import Objective
-from kmerl_jax.training.step import init_state, make_step
+from kmerl_jax.training.step import checksum, init_state, make_step
 
 
 class Parabola(Objective):
@@ -18,9 +18,15 @@ class Parabola(Objective):
         return loss, {"w0": params["w"][0]}
 
 
+def batch_of(n, x, stop=False):
+    ids = np.arange(len(x))
+    about = {"index": n * len(x) + ids, "entry": 7 * ids, "unreadable": ids - 1, "stop": np.full(len(x), stop)}
+    return {"x": np.asarray(x, np.float32), **{name: np.asarray(value) for name, value in about.items()}}
+
+
 def run(batches, tx):
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    batches = [sharding.to_device({"x": np.asarray(x, np.float32)}, mesh) for x in batches]
+    batches = [sharding.to_device(batch_of(n, x), mesh) for n, x in enumerate(batches)]
     state = init_state(Parabola(), tx, batches[0], jax.random.key(0), mesh)
     step = make_step(Parabola(), tx, jax.random.key(0), state, mesh)
     metrics = []
@@ -48,3 +54,46 @@ def test_after_a_non_finite_update_nothing_changes(bad):
     assert bool(after.pop("halted"))
     before.pop("halted")
     jax.tree.map(np.testing.assert_array_equal, after, before)
+
+
+def test_every_process_learns_what_the_others_blocks_hold():
+    mesh = sharding.make_mesh()
+    x = np.zeros((16, 2))
+    there = [batch_of(0, x), batch_of(0, x)]
+    there[1]["stop"][11] = True
+    there = [sharding.to_device(one, mesh) for one in there]
+    state = init_state(Parabola(), optax.sgd(0.1), there[0], jax.random.key(0), mesh)
+    step = make_step(Parabola(), optax.sgd(0.1), jax.random.key(0), state, mesh)
+    told = []
+    for one in there:
+        state, metrics = step(state, one)
+        told.append(jax.device_get(metrics))
+    assert [bool(m["stop"]) for m in told] == [False, True]
+    assert [int(m["unreadable"]) for m in told] == [15, 15]
+    assert told[0]["records"] == told[1]["records"]
+
+
+def reference(*columns):
+    """The checksum in Python's integers."""
+    total = 0
+    for row in zip(*columns, strict=True):
+        hashed = 0x811C9DC5
+        for value in row:
+            hashed = (hashed ^ value) * 0x01000193 % 2**32
+            hashed = (hashed ^ (hashed >> 15)) * 0x2C1B3C6D % 2**32
+        total += hashed ^ (hashed >> 13)
+    return total % 2**32
+
+
+def test_a_checksum_tells_which_record_stood_where():
+    rng = np.random.default_rng(0)
+    index, entry = rng.integers(0, 2**31, (2, 50))
+
+    def of(index, entry):
+        return int(checksum(jnp.asarray(index, jnp.uint32), jnp.asarray(entry, jnp.int32)).sum())
+
+    assert of(index, entry) == reference(index.tolist(), entry.tolist())
+    order = rng.permutation(50)
+    assert of(index[order], entry[order]) == of(index, entry)
+    assert of(index, entry[order]) != of(index, entry)
+    assert (of(index[:20], entry[:20]) + of(index[20:], entry[20:])) % 2**32 == of(index, entry)

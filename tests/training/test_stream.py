@@ -1,4 +1,7 @@
+import dataclasses
 import itertools
+import re
+import threading
 
 import numpy as np
 import pytest
@@ -32,7 +35,8 @@ def test_a_batch_is_what_the_store_holds(examples, demo_store):
     opened = Store(demo_store)
     for batch in take(2, examples=examples, batch_size=6, seed=3):
         assert {name: value.dtype.name for name, value in batch.items()} == {
-            "entry": "int32", "signal": "int16", "presence": "bool", "segments": "int32", "index": "uint32",
+            "entry": "int32", "unreadable": "int32", "signal": "int16", "presence": "bool",
+            "segments": "int32", "index": "uint32",
             "text": "float32", "text_id": "int32", "labels": "int8",
         }  # fmt: skip
         for n, entry in enumerate(batch["entry"]):
@@ -86,6 +90,73 @@ def test_one_integer_is_the_whole_state(examples):
     # Another batch size goes on with the same records.
     other = take(2, examples=examples, batch_size=6, seed=0, next_index=12)
     assert list(joined(other)["entry"]) == list(joined(whole[3:])["entry"])
+
+
+class Damaged:
+    """Entries of which some cannot be read."""
+
+    def __init__(self, entries, bad):
+        self.entries, self.bad = entries, set(bad)
+
+    def __getitem__(self, entry):
+        if entry in self.bad:
+            raise ValueError(f"entry {entry} of the store, in records, cannot be read (hash mismatch)")
+        return self.entries[entry]
+
+    def file_of(self, entry):
+        return self.entries.file_of(entry)
+
+
+def test_another_record_stands_in_for_one_that_cannot_be_read(examples):
+    bad = [int(entry) for entry in examples.rows[[3, 40, 41]]]
+    damaged = dataclasses.replace(examples, entries=Damaged(examples.entries, bad))
+    size = len(examples.rows)
+    [whole] = take(1, examples=examples, batch_size=size, seed=0)
+    [batch] = take(1, examples=damaged, batch_size=size, seed=0, skip_unreadable=True)
+    skipped = np.isin(whole["entry"], bad)
+    assert skipped.sum() == 3
+    np.testing.assert_array_equal(batch["unreadable"], np.where(skipped, whole["entry"], -1))
+    for name in whole:
+        np.testing.assert_array_equal(batch[name][~skipped], whole[name][~skipped])
+    assert not np.isin(batch["entry"], bad).any()
+    for n in np.flatnonzero(skipped):  # a stand-in comes with its own labels and text
+        row = list(examples.rows).index(batch["entry"][n])
+        np.testing.assert_array_equal(batch["labels"][n], examples.labels[row])
+        assert batch["text_id"][n] == examples.text_id[row]
+    parts = [
+        take(1, examples=damaged, batch_size=size, seed=0, skip_unreadable=True, process=n, processes=2)[0]
+        for n in range(2)
+    ]
+    np.testing.assert_array_equal(joined(parts)["entry"], batch["entry"])  # the same ones on any process
+
+
+def test_a_record_that_cannot_be_read_is_an_error_that_names_it(examples):
+    bad = int(examples.rows[3])
+    damaged = dataclasses.replace(examples, entries=Damaged(examples.entries, [bad]))
+    with pytest.raises(ValueError, match=rf"entry {bad} of the store.*--config.data.unreadable=skip goes on"):
+        take(1, examples=damaged, batch_size=len(examples.rows), seed=0)
+    nothing = dataclasses.replace(examples, entries=Damaged(examples.entries, examples.rows.tolist()))
+    with pytest.raises(ValueError, match="nothing of the split can be read"):
+        take(1, examples=nothing, batch_size=4, seed=0, skip_unreadable=True)
+
+
+def test_what_is_being_read_can_be_told(examples):
+    started, go_on = threading.Event(), threading.Event()
+
+    class Slow(Damaged):
+        def __getitem__(self, entry):
+            started.set()
+            go_on.wait()
+            return super().__getitem__(entry)
+
+    stream = Stream(dataclasses.replace(examples, entries=Slow(examples.entries, [])), 4, 0)
+    thread = threading.Thread(target=lambda: next(iter(stream)))
+    thread.start()
+    started.wait()
+    assert re.fullmatch(r"reading entry \d+, in .*records-\d+.array_record, for 0 s", stream.doing())
+    go_on.set()
+    thread.join()
+    assert Stream(examples, 4, 0, workers=2).doing() == "waiting for 2 worker processes that read records"
 
 
 def test_what_cannot_be_read(examples, demo_store):
