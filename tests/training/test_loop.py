@@ -1,16 +1,22 @@
 """The training loop in this process: one seed gives one run."""
 
+import errno
 import json
+import os
+import signal
+import time
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
+from kmerl_jax.cohorts import store
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.text.lexical import LexicalEncoder
-from kmerl_jax.training import loop, pairs, sharding, stream
-from kmerl_jax.training.checkpoints import Checkpoints
+from kmerl_jax.training import checkpoints, loop, pairs, sharding, stream
 from kmerl_jax.training.objective import Objective, build_objective
+from kmerl_jax.training.preemption import Preempted
 from kmerl_jax.training.texts import make_texts
 
 
@@ -65,10 +71,10 @@ def test_an_interrupted_run_goes_on_to_the_bit(fit, monkeypatch):
     whole, final = fit("whole")
     real = loop._Loop._train
 
-    def stop_at_five(self, step, batches):
+    def stop_at_five(self, step, *arguments):
         if step == 5:
             raise Interrupted
-        real(self, step, batches)
+        real(self, step, *arguments)
 
     monkeypatch.setattr(loop._Loop, "_train", stop_at_five)
     with pytest.raises(Interrupted):
@@ -126,12 +132,8 @@ def test_any_number_of_present_leads_shares_one_compiled_step(fit, small_config,
         return record | {"presence": presence, "segments": np.int32(rng.integers(1, 51))}
 
     monkeypatch.setattr(stream._Signals, "__getitem__", partial)
-    made = []
-    real_make = loop.make_step
-    monkeypatch.setattr(loop, "make_step", lambda *args: made.append(real_make(*args)) or made[-1])
-    lines, _ = fit("partial")
+    lines, _ = fit("partial")  # a compiled step takes no other shapes
     assert all(np.isfinite(list(losses(lines).values())))
-    assert made[0]._cache_size() == 1
 
 
 class Bad(Objective):
@@ -150,14 +152,116 @@ class Bad(Objective):
 
 
 def test_a_non_finite_update_stops_the_run_and_nothing_is_saved_past_it(fit, tmp_path):
-    with pytest.raises(ValueError, match=r"step 4: the loss \(nan\).* records .*nonfinite-step-4.json"):
+    with pytest.raises(ValueError, match=r"step 4: the loss \(nan\).* 8 records are in .*nonfinite-step-4\."):
         fit("bad", objective=Bad(4))
-    said = json.loads((tmp_path / "bad" / "nonfinite-step-4.json").read_text())
+    folder = tmp_path / "bad" / "nonfinite-step-4"
+    said = json.loads((folder / "records.json").read_text())
     assert said["step"] == 4
     assert said["index"] == list(range(24, 32))
     assert len(said["entries"]) == 8
-    checkpoints = Checkpoints(tmp_path / "bad" / "checkpoints")
-    assert checkpoints.latest == 2
-    checkpoints.close()
+    with ocp.StandardCheckpointer() as reader:
+        before = reader.restore((folder / "state").absolute())
+    assert int(before["step"]) == 3
+    assert np.isfinite(before["params"]["w"])
+    assert checkpoints.steps(tmp_path / "bad" / "checkpoints") == [2]
     lines = [json.loads(line) for line in (tmp_path / "bad" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "split" not in line] == [1, 2, 3]
+
+
+def test_a_sigterm_stops_after_a_saved_step_and_the_run_goes_on_to_the_bit(fit, monkeypatch, tmp_path):
+    whole, final = fit("whole")
+    real = loop._Loop._train
+
+    def signalled(self, step, *arguments):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        real(self, step, *arguments)
+
+    monkeypatch.setattr(loop._Loop, "_train", signalled)
+    with pytest.raises(Preempted, match="SIGTERM: stopped after step 4, which is saved"):
+        fit("stopped")
+    assert checkpoints.steps(tmp_path / "stopped" / "checkpoints") == [2, 4]
+    monkeypatch.setattr(loop._Loop, "_train", real)
+    lines, resumed = fit("stopped")
+    assert losses(lines) == losses(whole)
+    assert losses(lines, "val") == losses(whole, "val")
+    jax.tree.map(np.testing.assert_array_equal, resumed, final)
+
+
+def test_a_sigterm_during_the_last_step_is_not_forgotten(fit, monkeypatch, tmp_path):
+    real = loop._Loop._train
+
+    def signalled(self, step, *arguments):
+        real(self, step, *arguments)
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop._Loop, "_train", signalled)
+    with pytest.raises(Preempted, match="stopped after the last step, 6, which is saved"):
+        fit("stopped")
+    assert checkpoints.steps(tmp_path / "stopped" / "checkpoints")[-1] == 6
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(fit, monkeypatch, tmp_path, caplog):
+    """The second of three; and the last one, without which the run cannot be said to be done."""
+    real = checkpoints._write_seal
+    failing = {"4"}
+
+    def seal(path):
+        if path.name in failing:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(path)
+
+    monkeypatch.setattr(checkpoints, "_write_seal", seal)
+    whole = losses(fit("whole")[0])
+    assert "the checkpoint of step 4 could not be written" in caplog.text
+    assert checkpoints.steps(tmp_path / "whole" / "checkpoints") == [2, 6]
+    with pytest.raises(ValueError, match=r"step 4 could not be written .*No space left on device.*; make room"):
+        fit("stopping", **{"checkpoint.on_failure": "stop"})
+    failing.add("6")
+    with pytest.raises(ValueError, match="step 6, the last one, has no checkpoint; make room"):
+        fit("full")
+    failing.clear()
+    lines, _ = fit("full")
+    assert losses(lines) == whole
+
+
+def test_records_that_cannot_be_read_are_counted_and_named(fit, monkeypatch, caplog):
+    real = store.Entries.__getitem__
+    bad = set(range(0, 150, 10))
+
+    def damaged(self, entry):
+        if entry in bad:
+            raise ValueError(f"entry {entry} of the store cannot be read (hash mismatch)")
+        return real(self, entry)
+
+    monkeypatch.setattr(store.Entries, "__getitem__", damaged)
+    with pytest.raises(ValueError, match=r"entry \d+0? of the store cannot be read .*--config.data.unreadable=skip"):
+        fit("stopping")
+    lines, _ = fit("skipping", **{"data.unreadable": "skip"})
+    count = sum(line["unreadable"] for line in lines if "split" not in line)
+    named = {record.args or record.message for record in caplog.records if "it is skipped" in record.message}
+    assert count == len(named) > 0  # six steps: no record comes twice
+
+
+def test_a_stalled_input_is_named(fit, monkeypatch, caplog):
+    """Reading stops in the fourth batch, until the warning is there."""
+    real = stream._Signals.__getitem__
+    read = []
+
+    def warned():
+        return any("input has taken" in line and "reading entry" in line for line in caplog.messages)
+
+    def slow(self, row):
+        read.append(row)
+        window = real(self, row)
+        if len(read) > 40:  # the first batch is read twice
+            end = time.monotonic() + 30
+            self.reading[0] = 0, time.monotonic()
+            while not warned() and time.monotonic() < end:
+                time.sleep(0.05)
+        return window
+
+    monkeypatch.setattr(stream._Signals, "__getitem__", slow)
+    fit("stalled", **{"train.stall_s": 0.4, "train.validate_every": 100})
+    assert warned()
