@@ -67,6 +67,7 @@ def train(config) -> None:
     store = open_store(config)
     with together.first_process_first():
         run = Run(Path(_WORKDIR.value or f"runs/{config.name}-{config.recipe}"), config)
+        run.claim()
     goodput = Goodput(run.path)
 
     asked, examples, val = pairs.load(store, encoder, config, command.Progress("embedding", "reports"))

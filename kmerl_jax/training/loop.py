@@ -243,4 +243,5 @@ class _Loop:
                     "goes on from the checkpoint before"
                 )
         self.goodput.save()
+        log.info(f"step {step:>6,} checkpoint  {self.goodput.summary()}")
         self.last_read = time.perf_counter()

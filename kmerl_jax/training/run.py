@@ -1,7 +1,11 @@
 """A run directory: the config it was begun with, what it asks for, and where everything else lies."""
 
+import fcntl
 import hashlib
 import json
+import logging
+import os
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +15,8 @@ from ml_collections import ConfigDict
 
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.knowledge.queries import Queries
+
+log = logging.getLogger(__name__)
 
 # What may change when a run goes on: its length, its log lines, the hardware, and the scoring at the end.
 _FREE = (
@@ -61,6 +67,28 @@ class Run:
                     "on with it, or another --workdir to begin anew"
                 )
         self._write("config.json", wanted)
+
+    def claim(self) -> None:
+        """Keeps other runs out of the directory for as long as this process lives.
+
+        Raises:
+            ValueError: another one is in it.
+        """
+        if jax.process_index():
+            return
+        self._claim = open(self.path / ".lock", "a+")  # noqa: SIM115 (the system closes it, and so gives it free)
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._claim.seek(0)
+            raise ValueError(
+                f"{self.path} is in use by {self._claim.read() or 'another run'}; let it end, or name another --workdir"
+            ) from error
+        except OSError as error:
+            log.warning(f"{self.path}: this file system has no locks ({error.strerror}); run nothing else in it")
+        self._claim.truncate(0)
+        self._claim.write(f"process {os.getpid()} on {socket.gethostname()}")
+        self._claim.flush()
 
     @property
     def begun(self) -> bool:

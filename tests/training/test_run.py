@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -88,6 +89,15 @@ def test_a_damaged_config_is_a_clear_error(begun):
     (begun.path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         Run(begun.path, base("x", "demo"))
+
+
+def test_one_run_at_a_time(begun):
+    begun.claim()
+    other = Run(begun.path, base("x", "demo"))
+    with pytest.raises(ValueError, match=rf"in use by process {os.getpid()} on .*; let it end"):
+        other.claim()
+    begun._claim.close()
+    other.claim()
 
 
 def test_patients_are_kept_as_digests(begun):
