@@ -18,9 +18,9 @@ For example: launch/hosts.sh -H gpu1,gpu2 -e PATH -- python -m kmerl_jax.train -
   -h          shows this
 
 Each process is the command with --coordinator, --num_processes and --process_id appended. Its lines have its number in
-front: [0] to [N-1]. SIGTERM and SIGINT are handed on to every process, and their end is awaited. When this launcher dies
-or a connection breaks, the processes get SIGTERM, and SIGKILL after the seconds of -g. The exit status is the first
-that was not 0.
+front: [0] to [N-1]. SIGTERM and SIGINT are handed on to every process, and their end is awaited. When this launcher
+dies or a connection breaks, the processes get SIGTERM, and SIGKILL after the seconds of -g. The exit status is the
+first that was not 0.
 
 The other hosts need bash and the same folder; ssh may not have to ask for a password. Process 0 is on the first host,
 and the others must find it by the name given here.
@@ -40,7 +40,7 @@ keep() { # DIR SECONDS COMMAND...
     cd "$1" || exit
     shift 2
     export PYTHONUNBUFFERED=1 # so that what a killed process had said is not lost
-    set -m                    # a job has a process group of its own, and does not ignore SIGINT
+    set -m                    # a process group of its own for the command and its children
     "$@" </dev/null &
     command=$!
     listen "$command" "$seconds" 2>/dev/null &
@@ -73,11 +73,14 @@ script() { # INDEX: all that the bash on a host is told
 }
 
 run() { # INDEX: returns when the last line of the process is printed
-    local line shell=(bash)
+    local input line shell=(bash)
     [[ $count ]] || shell=(
-        ssh -T -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 "${hosts[$1]}" bash
+        ssh -T -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4
+        "${hosts[$1]}" bash
     )
-    "${shell[@]}" <"$pipes/$1" 2>&1 | while IFS= read -r line || [[ $line ]]; do printf '[%d] %s\n' "$1" "$line"; done
+    # Nobody but the launcher may hold an input open, or it would not end with the launcher.
+    for input in "${inputs[@]}"; do exec {input}>&-; done
+    "${shell[@]}" 2>&1 {ended}>&- | while IFS= read -r line || [[ $line ]]; do printf '[%d] %s\n' "$1" "$line"; done
     echo "$1 ${PIPESTATUS[0]}" >&"$ended"
 }
 
@@ -136,24 +139,16 @@ fi
 asked=()
 trap 'asked+=(TERM)' TERM
 trap 'asked+=(INT)' INT
-pipes=$(mktemp -d) || exit
-trap 'rm -rf "$pipes"' EXIT
-mkfifo "$pipes/ended" || exit
-exec {ended}<>"$pipes/ended"
-
-set -m # otherwise what is started in the background ignores SIGINT, for good
-for i in "${!hosts[@]}"; do
-    mkfifo "$pipes/$i" || exit
-    run "$i" &
-done
-set +m
-# Opened after all are started: a process that inherited the pipe of another would keep it from closing.
+exec {ended}<> <(:) # a pipe without a name, as Linux can open one
 inputs=()
+set -m # process groups of their own: SIGINT from a terminal comes to the launcher alone, which hands it on
 for i in "${!hosts[@]}"; do
-    exec {input}<>"$pipes/$i"
+    exec {input}<> <(:)
     inputs[i]=$input
+    run "$i" </dev/fd/"$input" &
     script "$i" >&"$input"
 done
+set +m
 
 first=0 handed_on=0 deadline=''
 while ((${#inputs[@]})); do
