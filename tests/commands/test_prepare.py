@@ -140,7 +140,7 @@ def slurm(source, out, task, count=2):
         "SLURM_ARRAY_TASK_COUNT": str(count),
     }
     return subprocess.Popen(
-        ["bash", REPOSITORY / "launch" / "prepare_slurm.sh", "--records=150"],
+        ["bash", REPOSITORY / "launch" / "prepare_array.sbatch", "--records=150"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -166,7 +166,7 @@ def test_a_slurm_array_makes_the_store_that_one_run_makes(demo_files, demo_store
 
 
 def test_the_slurm_script_says_what_it_lacks(tmp_path):
-    script = REPOSITORY / "launch" / "prepare_slurm.sh"
+    script = REPOSITORY / "launch" / "prepare_array.sbatch"
     subprocess.run(["bash", "-n", script], check=True)
     environment = {"PATH": os.environ["PATH"], "COHORT": "demo", "SOURCE": "x", "OUT": str(tmp_path / "store")}
     done = subprocess.run(["bash", script], env=environment, capture_output=True, text=True)

@@ -1,1 +1,0 @@
-prepare_array.sbatch
