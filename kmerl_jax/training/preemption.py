@@ -9,7 +9,7 @@ class Preempted(Exception):
 
 
 class Notice:
-    """Notes a SIGTERM instead of dying of it, as long as a `with` lasts.
+    """Notes a SIGTERM instead of dying of it, as long as a `with` lasts; once one came, for good.
 
     It travels with the next batch to all processes, so that they stop after the same step.
 
@@ -31,5 +31,6 @@ class Notice:
         self.given = True
 
     def __exit__(self, *_) -> None:
-        if self._here:
+        # After one, this process is on its way out: clusters send a second.
+        if self._here and not self.given:
             signal.signal(signal.SIGTERM, self._before)
