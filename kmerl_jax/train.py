@@ -3,6 +3,7 @@
     python -m kmerl_jax.train --config=configs/vit_tiny.py
     python -m kmerl_jax.train --config=configs/vit_tiny.py:ptb_xl --config.data.store=data/ptb_xl
     python -m kmerl_jax.train --config=configs/vit_base.py:mimic --workdir=runs/first --config.seed=1
+    python -m kmerl_jax.train --config=configs/vit_base.py:mimic --dry_run --devices=64 --device_kind=h100
 
 After the colon stands the recipe: demo (the default: a simulated cohort that makes itself), ptb_xl or mimic. Any field
 of the config can be given as --config.FIELD=VALUE; kmerl_jax/config.py lists them with their meaning. The same command
@@ -23,13 +24,16 @@ from kmerl_jax.evaluation import end_of_run, inference, linear_probe
 from kmerl_jax.evaluation.task import own
 from kmerl_jax.signals.leads import parse_leads
 from kmerl_jax.text import encoder as text_encoders
-from kmerl_jax.training import loop, pairs, sharding
+from kmerl_jax.training import loop, pairs, plan, sharding
 from kmerl_jax.training.objective import build_objective, check, product_dtype
 from kmerl_jax.training.run import Run
 from kmerl_jax.training.texts import make_texts
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :RECIPE.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory. Default runs/CONFIG-RECIPE.")
+_DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Only compile, for devices that need not be here; say what it takes.")
+_DEVICES = flags.DEFINE_integer("devices", 1, "Devices of a dry run.", lower_bound=1)
+_DEVICE_KIND = flags.DEFINE_string("device_kind", "h100", "Of a dry run: h100, h200, a100 or v5e.")
 
 log = command.log
 
@@ -39,6 +43,10 @@ def main() -> None:
     config = _CONFIG.value
     if config is None:
         raise ValueError("--config is missing, for example --config=configs/vit_tiny.py")
+    if _DRY_RUN.value:
+        plan.provide_devices(_DEVICES.value)
+        log.info(plan.describe(plan.plan(config, _DEVICES.value, _DEVICE_KIND.value)))
+        return
     mesh = sharding.make_mesh(config.mesh.fsdp)
     sharding.check_batch_size(config.train.batch_size, mesh)
     # What cannot be is said before any work is done.
