@@ -10,13 +10,13 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 
-def count(jaxpr: Jaxpr) -> int:
+def count(jaxpr: ClosedJaxpr | Jaxpr) -> int:
     """FLOPs of matrix products and convolutions, a multiplication and an addition each; all else is left out.
 
     Loops of known length count as often as they turn; of the branches of a condition the dearest counts.
 
     Args:
-        jaxpr: as `jax.make_jaxpr(f)(*args).jaxpr`.
+        jaxpr: as `jax.make_jaxpr(f)(*args)`.
 
     Raises:
         ValueError: products in a loop of unknown length.
@@ -43,7 +43,8 @@ def _count(equation: JaxprEqn) -> int:
     return sum(inside)
 
 
-def _inside(params: dict) -> Iterator[Jaxpr]:
-    for value in jax.tree.leaves(tuple(params.values()), is_leaf=lambda x: isinstance(x, ClosedJaxpr | Jaxpr)):
-        if isinstance(value, ClosedJaxpr | Jaxpr):
-            yield value.jaxpr if isinstance(value, ClosedJaxpr) else value
+def _inside(params: dict) -> Iterator[ClosedJaxpr | Jaxpr]:
+    kinds = ClosedJaxpr | Jaxpr
+    for value in jax.tree.leaves(tuple(params.values()), is_leaf=lambda x: isinstance(x, kinds)):
+        if isinstance(value, kinds):
+            yield value

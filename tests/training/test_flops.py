@@ -10,7 +10,7 @@ def shape(*axes):
 
 
 def count(function, *args):
-    return flops.count(jax.make_jaxpr(function)(*args).jaxpr)
+    return flops.count(jax.make_jaxpr(function)(*args))
 
 
 def turns(length):
