@@ -3,6 +3,7 @@
     python -m kmerl_jax.train --config=configs/vit_tiny.py
     python -m kmerl_jax.train --config=configs/vit_tiny.py:ptb_xl --config.data.store=data/ptb_xl
     python -m kmerl_jax.train --config=configs/vit_base.py:mimic --workdir=runs/first --config.seed=1
+    python -m kmerl_jax.train --config=configs/vit_base.py:mimic --dry_run --devices=64 --device_kind=h100
 
 After the colon stands the recipe: demo (the default: a simulated cohort that makes itself), ptb_xl or mimic. Any field
 of the config can be given as --config.FIELD=VALUE; kmerl_jax/config.py lists them with their meaning. The same command
@@ -25,7 +26,7 @@ from kmerl_jax.evaluation.task import own
 from kmerl_jax.processes import start, together
 from kmerl_jax.signals.leads import parse_leads
 from kmerl_jax.text import encoder as text_encoders
-from kmerl_jax.training import loop, pairs, sharding
+from kmerl_jax.training import loop, pairs, plan, sharding
 from kmerl_jax.training.goodput import Goodput
 from kmerl_jax.training.objective import build_objective, check, product_dtype
 from kmerl_jax.training.preemption import Preempted
@@ -37,6 +38,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory. Default runs/CON
 _PREEMPTED_STATUS = flags.DEFINE_integer(
     "preempted_status", 0, "Exit status after a SIGTERM, once all is saved; Kubernetes needs another than 0 to go on."
 )
+_DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Only compile, for devices that need not be here; say what it takes.")
+_DEVICES = flags.DEFINE_integer("devices", 1, "Devices of a dry run.", lower_bound=1)
+_DEVICE_KIND = flags.DEFINE_string("device_kind", "h100", "Of a dry run: h100, h200, a100 or v5e.")
 
 log = command.log
 
@@ -46,6 +50,10 @@ def main() -> int:
     config = _CONFIG.value
     if config is None:
         raise ValueError("--config is missing, for example --config=configs/vit_tiny.py")
+    if _DRY_RUN.value:
+        plan.provide_devices(_DEVICES.value)
+        log.info(plan.describe(plan.plan(config, _DEVICES.value, _DEVICE_KIND.value)))
+        return 0
     with start.joined(flat(config.to_dict())):
         try:
             train(config)

@@ -22,7 +22,25 @@ def init_state(
         "params", "optimizer", "step" (updates applied) and "halted": set by the first non-finite update, after which
         nothing changes any more.
     """
+    shapes = state_shapes(objective, tx, batch, key, mesh)
+    shardings = jax.tree.map(lambda x: x.sharding, shapes)
+    state = jax.jit(_init(objective, tx, key), out_shardings=shardings)(batch)
+    given = objective.pretrained()
+    # A copy: the state will be donated, and what was given may be in use elsewhere.
+    put = jax.device_put(given, {name: shardings["params"][name] for name in given}, may_alias=False)
+    return state | {"params": state["params"] | put}
 
+
+def state_shapes(
+    objective: Objective, tx: optax.GradientTransformation, batch: Batch, key: jax.Array, mesh: Mesh
+) -> State:
+    """What `init_state` would make, as shapes with shardings: of any size, since nothing is made."""
+    shapes = jax.eval_shape(_init(objective, tx, key), batch)
+    shardings = sharding.state_shardings(shapes, mesh)
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
+
+
+def _init(objective: Objective, tx: optax.GradientTransformation, key: jax.Array) -> Callable[[Batch], State]:
     def init(batch: Batch) -> State:
         params = objective.init(key, batch)
         return {
@@ -32,12 +50,7 @@ def init_state(
             "halted": jnp.zeros((), bool),
         }
 
-    shardings = sharding.state_shardings(jax.eval_shape(init, batch), mesh)
-    state = jax.jit(init, out_shardings=shardings)(batch)
-    given = objective.pretrained()
-    # A copy: the state will be donated, and what was given may be in use elsewhere.
-    put = jax.device_put(given, {name: shardings["params"][name] for name in given}, may_alias=False)
-    return state | {"params": state["params"] | put}
+    return init
 
 
 def make_step(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -160,6 +161,45 @@ def test_a_batch_that_the_devices_do_not_divide(demo_store, tmp_path):
     done = run(*train(demo_store, tmp_path), XLA_FLAGS="--xla_force_host_platform_device_count=3")
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["error: train.batch_size=8 is not divisible by 3 devices; try 9"]
+
+
+def dry(workdir, *more):
+    store = workdir / "no store"
+    return run("--config=configs/vit_tiny.py:mimic", "--dry_run", f"--config.data.store={store}",
+               f"--workdir={workdir / 'run'}", *SMALL, *more)  # fmt: skip
+
+
+def test_a_dry_run_needs_no_store_and_writes_nothing(tmp_path):
+    done = dry(
+        tmp_path, "--devices=4", "--device_kind=v5e", "--config.text.trainable_layers=1", "--config.text.window=16"
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    assert not list(tmp_path.iterdir())
+    said = done.stdout
+    assert "On paper, nothing was run: vit_tiny:mimic on 4 x Google TPU v5e 16 GB, 8 ECGs a step, 2 a device" in said
+    for line in ("compute ", "memory ", "collectives  all-reduce ", "a step ", "assumed ", "figures "):
+        assert f"\n{line}" in said
+    # MedCPT's sizes, without its pooler, beside a model of a few ten thousand parameters.
+    layer = 4 * (768**2 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768
+    bert = (30522 + 512 + 2 + 2) * 768 + 12 * layer
+    parameters = int(re.search(r"parameters +([\d,]+)", said)[1].replace(",", ""))
+    assert 0 < parameters - bert < 1e5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device_kind=b200"], "--device_kind='b200' is not one of h100, h200, a100, v5e"),
+        (["--devices=3"], "train.batch_size=8 is not divisible by 3 devices; try 9"),
+        (["--devices=0"], "flag --devices=0: 0 is not a positive integer"),
+    ],
+)
+def test_a_dry_run_that_cannot_be(tmp_path, arguments, message):
+    done = dry(tmp_path, *arguments)
+    assert done.returncode not in (0, None)
+    assert done.stderr.splitlines() == [f"error: {message}"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("module", ["train", "prepare"])

@@ -6,7 +6,7 @@ import pytest
 
 from kmerl_jax.training import sharding
 from kmerl_jax.training.objective import Objective
-from kmerl_jax.training.step import checksum, init_state, make_step
+from kmerl_jax.training.step import checksum, init_state, make_step, state_shapes
 
 
 class Parabola(Objective):
@@ -97,3 +97,17 @@ def test_a_checksum_tells_which_record_stood_where():
     assert of(index[order], entry[order]) == of(index, entry)
     assert of(index, entry[order]) != of(index, entry)
     assert (of(index[:20], entry[:20]) + of(index[20:], entry[20:])) % 2**32 == of(index, entry)
+
+
+class Large(Parabola):
+    def init(self, key, batch):
+        return {"w": jnp.zeros((2**10, 2**11))}
+
+
+def test_shapes_of_a_state_that_is_not_made():
+    given = Large(), optax.adam(0.1), {"x": jnp.zeros((8, 2))}, jax.random.key(0), sharding.make_mesh(fsdp=4)
+    shapes, state = state_shapes(*given), init_state(*given)
+    assert shapes["params"]["w"].sharding.shard_shape((2**10, 2**11)) == (2**10, 2**9)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), shapes) == jax.tree.map(
+        lambda x: (x.shape, x.dtype, x.sharding), state
+    )
