@@ -79,7 +79,9 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.optimizer.clip = 1.0  # largest norm of the gradient
 
     c.train = ConfigDict()
-    c.train.batch_size = 4096  # global; all devices together must divide it
+    c.train.batch_size = 4096  # global; devices times microbatches must divide it
+    c.train.microbatches = 1  # parts of a batch, one after another: less memory, while the contrast is over all of it
+    c.train.remat = False  # recompute activations in the backward pass: less memory, a third more work
     c.train.steps = 0  # length of the run; 0: as many as train.epochs need
     c.train.epochs = 50  # passes over the training records, if train.steps is 0
     c.train.dtype = "auto"  # of matrix products: float32, bfloat16; auto: bfloat16 except on a CPU

@@ -66,12 +66,12 @@ def main() -> int:
 def train(config) -> None:
     """From a config to a table of results."""
     mesh = sharding.make_mesh(config.mesh.fsdp)
-    sharding.check_batch_size(config.train.batch_size, mesh)
+    sharding.check_batch_size(config.train.batch_size, mesh, config.train.microbatches)
     # What cannot be is said before any work is done.
     check(config)
     for leads in config.evaluation.lead_sets:
         parse_leads(leads)
-    encoder = text_encoders.load(config.text, product_dtype(config.train.dtype))
+    encoder = text_encoders.load(config.text, product_dtype(config.train.dtype), config.train.remat)
     store = open_store(config)
     with together.first_process_first():
         run = Run(Path(_WORKDIR.value or f"runs/{config.name}-{config.recipe}"), config)

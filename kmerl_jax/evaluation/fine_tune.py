@@ -156,6 +156,7 @@ def _config(pretrained: Pretrained, settings: Settings, windows: int) -> ConfigD
     devices = pretrained.mesh.size
     size = -(-min(settings.batch_size, windows) // devices) * devices
     config.train.batch_size = size
+    config.train.microbatches = 1
     config.train.steps = max(1, settings.epochs * -(-windows // size))
     config.train.validate_every = config.train.steps
     config.train.log_every = max(1, config.train.steps // 5)

@@ -101,6 +101,7 @@ class Bert(nn.Module):
         trainable_layers: how many of the last layers are "upper".
         dropout: of the upper layers, where a "dropout" key is given; the others never drop.
         dtype: of the matrix products; parameters, norms and softmax are float32.
+        remat: of the upper layers, see `stacked`; the others have no backward pass.
     """
 
     sizes: BertSizes
@@ -108,17 +109,18 @@ class Bert(nn.Module):
     trainable_layers: int = 0
     dropout: float = 0.0
     dtype: Dtype = jnp.float32
+    remat: bool = False
 
     def setup(self):
-        def layers(depth: int, dropout: float) -> nn.Module:
-            return stacked(BertLayer, depth, inputs=1, unrolled=False)(self.sizes, dropout, self.dtype)
+        def layers(depth: int, dropout: float, remat: bool) -> nn.Module:
+            return stacked(BertLayer, depth, inputs=1, unrolled=False, remat=remat)(self.sizes, dropout, self.dtype)
 
         self.embeddings = BertEmbeddings(self.sizes)
         lower = self.sizes.depth - self.trainable_layers
         if lower:
-            self.lower = layers(lower, 0.0)
+            self.lower = layers(lower, 0.0, False)
         if self.trainable_layers:
-            self.upper = layers(self.trainable_layers, self.dropout)
+            self.upper = layers(self.trainable_layers, self.dropout, self.remat)
         if self.pooling == "pooler":
             self.pooler = nn.Dense(self.sizes.width)
 

@@ -94,6 +94,7 @@ class Encoder(nn.Module):
         mlp_ratio: hidden width of the MLPs over D.
         lead_gain: see `LeadEmbedding`.
         dtype: of the matrix products; parameters, norms and softmax are float32.
+        remat: see `stacked`.
     """
 
     width: int
@@ -102,12 +103,13 @@ class Encoder(nn.Module):
     mlp_ratio: int = 4
     lead_gain: float = 0.0
     dtype: Dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, tokens: Tokens) -> jax.Array:
         """Tokens to features [B, T, D] float32. What stands at a place that is not valid means nothing."""
         x = LeadEmbedding(self.width, self.lead_gain, self.dtype, name="embedding")(tokens)
-        layers = stacked(EncoderLayer, self.depth, inputs=1, unrolled=not self.is_initializing())
+        layers = stacked(EncoderLayer, self.depth, inputs=1, unrolled=not self.is_initializing(), remat=self.remat)
         x, _ = layers(self.heads, self.mlp_ratio, self.dtype, name="layers")(x, tokens.valid)
         return layer_norm("norm")(x)
 

@@ -90,6 +90,33 @@ def visible_counts(key: jax.Array, index: jax.Array, masking: Masking) -> jax.Ar
     return jax.vmap(count)(index)
 
 
+def checksum(index: jax.Array, lead: jax.Array, segment: jax.Array, valid: jax.Array) -> jax.Array:
+    """What each record shows, as one number: the sum of the numbers of its tokens.
+
+    Sums over any records, in any order, tell whether two runs have shown the same.
+
+    Args:
+        index: [B] uint32, places in the stream.
+        lead: [B, T] int32.
+        segment: [B, T] int32.
+        valid: [B, T] bool; other tokens do not count.
+
+    Returns:
+        [B] uint32, modulo 2**32.
+    """
+    place = jnp.arange(lead.shape[1])[None]
+    token = ((place * len(STANDARD) + lead) * SEGMENTS + segment).astype(jnp.uint32)
+    hashes = hashed(hashed(index + jnp.uint32(1))[:, None] ^ token)
+    return jnp.where(valid, hashes, 0).sum(1, dtype=jnp.uint32)
+
+
+def hashed(x: jax.Array) -> jax.Array:
+    """The finalizer of MurmurHash3 (Appleby 2011), a permutation of uint32."""
+    x = (x ^ x >> 16) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ x >> 13) * jnp.uint32(0xC2B2AE35)
+    return x ^ x >> 16
+
+
 def draw(
     key: jax.Array, index: jax.Array, presence: jax.Array, segments: jax.Array, masking: Masking
 ) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -44,6 +44,7 @@ class QueryNetwork(nn.Module):
         mlp_ratio: hidden width of the MLPs over `width`.
         self_attention: whether queries attend to each other.
         dtype: of the matrix products.
+        remat: see `stacked`.
     """
 
     width: int = 256
@@ -52,6 +53,7 @@ class QueryNetwork(nn.Module):
     mlp_ratio: int = 4
     self_attention: bool = False
     dtype: Dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, queries: jax.Array, features: jax.Array, valid: jax.Array) -> jax.Array:
@@ -68,6 +70,6 @@ class QueryNetwork(nn.Module):
         # names: without a norm, what is asked is all but lost.
         x = layer_norm("projection_norm")(x)
         x = jnp.broadcast_to(x, (len(features), *x.shape[1:]))
-        layers = stacked(QueryLayer, self.depth, inputs=2, unrolled=not self.is_initializing())
+        layers = stacked(QueryLayer, self.depth, inputs=2, unrolled=not self.is_initializing(), remat=self.remat)
         x, _ = layers(self.heads, self.mlp_ratio, self.self_attention, self.dtype, name="layers")(x, features, valid)
         return nn.Dense(1, name="classifier")(layer_norm("norm")(x))[..., 0]

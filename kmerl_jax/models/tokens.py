@@ -48,8 +48,8 @@ def cut(signal: jax.Array, lead: jax.Array, segment: jax.Array, valid: jax.Array
         Tokens in millivolts.
     """
     segments = signal.reshape(len(signal), len(STANDARD), SEGMENTS, SEGMENT)
-    rows = jnp.arange(len(signal))[:, None]
-    values = segments[rows, lead, segment].astype(jnp.float32) / 1000
+    # Batched: an index of rows would be another axis to gather from, and tokens would move between devices.
+    values = jax.vmap(lambda x, lead, segment: x[lead, segment])(segments, lead, segment).astype(jnp.float32) / 1000
     return Tokens(jnp.where(valid[..., None], values, 0.0), lead, segment, valid)
 
 

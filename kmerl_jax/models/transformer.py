@@ -80,7 +80,7 @@ def dense_rows(
     return rows.reshape(*x.shape[:-1], width)
 
 
-def stacked(layer: type[nn.Module], depth: int, inputs: int, unrolled: bool) -> type[nn.Module]:
+def stacked(layer: type[nn.Module], depth: int, inputs: int, unrolled: bool, remat: bool = False) -> type[nn.Module]:
     """`depth` layers one after another, their parameters stacked along a leading axis.
 
     Args:
@@ -88,14 +88,18 @@ def stacked(layer: type[nn.Module], depth: int, inputs: int, unrolled: bool) -> 
         depth: number of layers.
         inputs: how many inputs, beside x, every layer is given alike.
         unrolled: written out rather than as a loop: a fifth faster on a CPU, and longer to compile.
+        remat: whether the backward pass computes each layer again from its input, the only thing that is kept of it.
+            Then they are a loop: written out, what is computed twice is merged again.
     """
+    if remat:
+        layer = nn.remat(layer, prevent_cse=False)  # the loop prevents it already
     return nn.scan(
         layer,
         variable_axes={"params": 0},
         split_rngs={"params": True, "dropout": True},
         in_axes=(nn.broadcast,) * inputs,
         length=depth,
-        unroll=depth if unrolled else 1,
+        unroll=depth if unrolled and not remat else 1,
     )
 
 

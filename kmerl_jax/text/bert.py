@@ -40,6 +40,7 @@ class BertEncoder:
         trainable_layers: int = 0,
         dropout: float = 0.0,
         dtype=jnp.float32,
+        remat: bool = False,
     ):
         """Reads a checkpoint.
 
@@ -51,6 +52,7 @@ class BertEncoder:
             trainable_layers: how many of the last layers learn with the run.
             dropout: of these layers, while they learn.
             dtype: of the matrix products.
+            remat: whether these layers compute again what their gradient needs.
 
         Raises:
             ValueError: the checkpoint, or a window or layers that it does not have, or dropout where nothing learns.
@@ -62,7 +64,7 @@ class BertEncoder:
             raise ValueError(f"text.trainable_layers={trainable_layers} is not within 0 to {sizes.depth}: {name}")
         if not 0 <= dropout < 1 or (dropout and not trainable_layers):
             raise ValueError(f"text.dropout={dropout} is not within 0 to 1, or no text.trainable_layers drop anything")
-        bert = Bert(sizes, pooling, trainable_layers, dropout, dtype)
+        bert = Bert(sizes, pooling, trainable_layers, dropout, dtype, remat)
         self.bert, self.trainable = bert, trainable_layers > 0
         self.weights = checkpoint.convert(checkpoint.read_weights(folder), bert)
         self._tokenizer = _load_tokenizer(folder, sizes.vocabulary)

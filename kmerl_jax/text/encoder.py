@@ -31,12 +31,13 @@ class TextEncoder(Protocol):
         """Embeddings [N, E] float32 of N texts; `progress` is called with the texts done and the number in all."""
 
 
-def load(config, dtype) -> TextEncoder:
+def load(config, dtype, remat: bool = False) -> TextEncoder:
     """The text encoder that `text.encoder` names: lexical, a folder, or an id on the Hugging Face Hub.
 
     Args:
         config: the text part of a config.
         dtype: of matrix products.
+        remat: whether layers that learn compute again what their gradient needs.
 
     Raises:
         ValueError: no such encoder, its files are not usable, or it has not as many layers to train.
@@ -58,4 +59,5 @@ def load(config, dtype) -> TextEncoder:
         config.trainable_layers,
         config.dropout,
         dtype,
+        remat,
     )

@@ -7,7 +7,7 @@ import optax
 
 from kmerl_jax.models import tokens
 from kmerl_jax.models.classifier import Classifier
-from kmerl_jax.training.objective import Objective
+from kmerl_jax.training.objective import Metrics, Objective, Outputs
 from kmerl_jax.training.texts import Batch, Params
 
 
@@ -39,10 +39,13 @@ class ClassificationObjective(Objective):
         """The encoder that it begins with."""
         return {"encoder": self.encoder} if self.encoder else {}
 
-    def loss(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The mean over records and the classes that are known of them; nothing about it is random."""
-        logits = self.model.apply({"params": params}, self._bag(batch))
-        known = batch["labels"] >= 0
+    def outputs(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> Outputs:
+        """Logits [B, C]; nothing about them is random."""
+        return {"logits": self.model.apply({"params": params}, self._bag(batch))}
+
+    def combine(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
+        """The mean over records and the classes that are known of them."""
+        logits, known = outputs["logits"], batch["labels"] >= 0
         each = optax.sigmoid_binary_cross_entropy(logits, (batch["labels"] == 1).astype(logits.dtype))
         return (each * known).sum() / jax.numpy.maximum(known.sum(), 1), {}
 

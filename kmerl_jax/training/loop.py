@@ -105,7 +105,7 @@ class _Loop:
         self, objective, tx, state: State, val, config, steps, folder, mesh, mask_key, val_key, saved, goodput
     ):
         self.state, self.val, self.config, self.steps, self.folder, self.mesh = state, val, config, steps, folder, mesh
-        self.step = make_step(objective, tx, mask_key, state, mesh)
+        self.step = make_step(objective, tx, mask_key, state, mesh, config.train.microbatches)
         self.evaluation = make_evaluation(objective, val_key, mesh)
         self.rates = np.asarray(jax.vmap(schedule(config.optimizer, steps))(np.arange(steps)))
         self.saved, self.goodput = saved, goodput

@@ -16,6 +16,9 @@ from kmerl_jax.training import losses
 from kmerl_jax.training.optimizer import optimizer
 from kmerl_jax.training.texts import Batch, Params, Texts, is_frozen
 
+Outputs = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
 
 class Objective(Protocol):
     """A way of learning from batches of ECGs, reports and labels."""
@@ -23,8 +26,8 @@ class Objective(Protocol):
     def init(self, key: jax.Array, batch: Batch) -> Params:
         """Parameters, for batches of this shape."""
 
-    def loss(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss of a batch and what else should be written down.
+    def outputs(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> Outputs:
+        """What the loss needs to know of each record, which does not depend on the other records.
 
         Args:
             params: parameters.
@@ -32,7 +35,17 @@ class Objective(Protocol):
             key: the run's key for everything random, the same at every step: what is drawn for a record follows from
                 `batch["index"]`, its place in the stream.
             train: False where nothing is learnt from the batch.
+
+        Returns:
+            Arrays [B, ...] in the batch's order. Gradients flow through those of floats.
         """
+
+    def combine(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
+        """The loss of a batch and what else should be written down, from the outputs of all its records."""
+
+    def loss(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> tuple[jax.Array, Metrics]:
+        """`combine` of `outputs`."""
+        return self.combine(self.outputs(params, batch, key, train), batch)
 
     def pretrained(self) -> Params:
         """Branches of the parameters' tree that do not begin as `init` makes them."""
@@ -73,7 +86,7 @@ class KMerlObjective(Objective):
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
         """Parameters of the model, and of what embeds texts if it learns."""
-        (_, bag), *_ = self._parts(batch, key)
+        ((_, bag), *_), _ = self._parts(batch, key)
         one = jnp.zeros((1, self.texts.width))
         params = self.model.init(key, bag, one, one)["params"]
         return params | jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.pretrained())
@@ -86,31 +99,48 @@ class KMerlObjective(Objective):
         """The lower part of what embeds texts."""
         return path[0] == "text" and is_frozen(path[1])
 
-    def loss(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The weighted sum; metrics are the two losses and the retrieval accuracy within the batch."""
+    def outputs(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> Outputs:
+        """What the model says: "ecg" and "text" [B, P], "logits" [B, Q]; and what it was shown: "masks" [B] uint32."""
         mask_key, text_key = jax.random.split(key)
-        parts = self._parts(batch, mask_key)
+        parts, order = self._parts(batch, mask_key)
         text_key = text_key if train else None
         queries = self.texts.queries(params, batch, text_key)
-        outs = [
-            self.model.apply({"params": params}, bag, self.texts.reports(params, part, text_key), queries)
-            for part, bag in parts
-        ]
-        ecg, text, logits = (jnp.concatenate([out[name] for out in outs]) for name in ("ecg", "text", "logits"))
-        text_id, labels = (jnp.concatenate([part[name] for part, _ in parts]) for name in ("text_id", "labels"))
+        outs = []
+        for part, bag in parts:
+            out = self.model.apply({"params": params}, bag, self.texts.reports(params, part, text_key), queries)
+            outs.append(out | {"masks": masking.checksum(part["index"], bag.lead, bag.segment, bag.valid)})
+        places = jnp.argsort(order, axis=1)
+
+        def in_order(*parts: jax.Array) -> jax.Array:
+            blocks = jnp.concatenate([x.reshape(self.shards, -1, *x.shape[1:]) for x in parts], axis=1)
+            return _take(blocks, places).reshape(-1, *blocks.shape[2:])
+
+        return jax.tree.map(in_order, *outs)
+
+    def combine(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
+        """The weighted sum of the losses.
+
+        Metrics are the two losses, the retrieval accuracy within the batch, and "masks": one number for all that was
+        shown, the same on any number of devices.
+        """
+        ecg, text, text_id = outputs["ecg"], outputs["text"], batch["text_id"]
         positives = text_id if self.duplicates else None
         contrast = losses.contrast(ecg, text, positives, self.temperature, self.direction)
-        entities = losses.entity_presence(logits, labels)
+        entities = losses.entity_presence(outputs["logits"], batch["labels"])
         return self.contrast_weight * contrast + self.entities_weight * entities, {
             "loss_contrast": contrast,
             "loss_entities": entities,
             "retrieval": losses.retrieval(ecg, text, text_id),
+            "masks": outputs["masks"].sum(dtype=jnp.uint32),
         }
 
-    def _parts(self, batch: Batch, key: jax.Array) -> list[tuple[Batch, tokens.Tokens]]:
+    def _parts(self, batch: Batch, key: jax.Array) -> tuple[list[tuple[Batch, tokens.Tokens]], jax.Array]:
         """The batch in parts of as many visible leads, so that hidden leads cost nothing: a third of all tokens.
 
         Records are sorted within the block of each device, so nothing moves between devices.
+
+        Returns:
+            The parts, and [shards, B / shards]: where in its block each of the sorted records was.
         """
         rules = self.masking
         lead, segment, valid = masking.draw(key, batch["index"], batch["presence"], batch["segments"], rules)
@@ -118,7 +148,7 @@ class KMerlObjective(Objective):
         blocks = {name: x.reshape(self.shards, -1, *x.shape[1:]) for name, x in batch.items()}
         visible = blocks["valid"].reshape(*blocks["valid"].shape[:2], rules.max_leads, -1).any(-1).sum(-1)
         order = jnp.argsort(-visible, axis=1, stable=True)
-        blocks = {name: jax.vmap(lambda x, o: x[o])(x, order) for name, x in blocks.items()}
+        blocks = {name: _take(x, order) for name, x in blocks.items()}
         parts = []
         for start, stop, leads in rules.groups(order.shape[1]):
             part = {name: x[:, start:stop].reshape(-1, *x.shape[2:]) for name, x in blocks.items()}
@@ -126,11 +156,20 @@ class KMerlObjective(Objective):
             places = (part.pop(name)[:, :budget] for name in ("lead", "token_segment", "valid"))
             bag = tokens.cut(part["signal"], *places)
             parts.append((part, tokens.normalize(bag, self.normalization)))
-        return parts
+        return parts, order
 
 
-def build_model(config) -> KMerl:
+def _take(blocks: jax.Array, places: jax.Array) -> jax.Array:
+    """Rows [S, N, ...] at the places [S, N] of each block: batched, so that no block is gathered from all devices."""
+    return jax.vmap(lambda x, place: x[place])(blocks, places)
+
+
+def build_model(config, remat: bool = False) -> KMerl:
     """The network that `config.model` and `config.train.dtype` describe.
+
+    Args:
+        config: a resolved config.
+        remat: whether layers compute again what their gradient needs; for training alone.
 
     Raises:
         ValueError: a width that its heads do not divide, gains of negative spread, or an unknown precision.
@@ -146,7 +185,7 @@ def build_model(config) -> KMerl:
         raise ValueError(f"model.lead_gain={model.lead_gain} is not a spread: 0 (no gains) or more")
     dtype = product_dtype(config.train.dtype)
     return KMerl(
-        Encoder(model.width, model.depth, model.heads, model.mlp_ratio, model.lead_gain, dtype),
+        Encoder(model.width, model.depth, model.heads, model.mlp_ratio, model.lead_gain, dtype, remat),
         QueryNetwork(
             model.query_width,
             model.query_depth,
@@ -154,6 +193,7 @@ def build_model(config) -> KMerl:
             model.query_mlp_ratio,
             model.query_self_attention,
             dtype,
+            remat,
         ),
         model.projection,
     )
@@ -201,7 +241,7 @@ def build_objective(config, texts: Texts, shards: int = 1) -> KMerlObjective:
         shards: devices that the batch is split over.
     """
     return KMerlObjective(
-        build_model(config),
+        build_model(config, config.train.remat),
         texts,
         _masking(config),
         config.data.normalization,

@@ -144,7 +144,7 @@ def plan(config, devices: int, kind: str) -> Plan:
     if not 1 <= devices <= len(jax.devices()):
         raise ValueError(f"--devices={devices} is not within 1 to {len(jax.devices())}, the virtual devices")
     mesh = sharding.make_mesh(config.mesh.fsdp, jax.devices()[:devices])
-    sharding.check_batch_size(config.train.batch_size, mesh)
+    sharding.check_batch_size(config.train.batch_size, mesh, config.train.microbatches)
     config = copy.deepcopy(config)
     if config.train.dtype == "auto":  # what it is there, not here
         config.train.dtype = "bfloat16"
@@ -157,7 +157,7 @@ def plan(config, devices: int, kind: str) -> Plan:
     state = state_shapes(objective, tx, batch, key, mesh)
     params = state["params"]
     log.info(f"compiling for {devices} virtual devices, which takes a minute or two; nothing is run")
-    step = make_step(objective, tx, key, state, mesh).trace(state, batch)
+    step = make_step(objective, tx, key, state, mesh, config.train.microbatches).trace(state, batch)
     compiled = step.lower().compile(compiler_options=_COMPILER_OPTIONS)
     forward = jax.make_jaxpr(lambda params, batch: objective.loss(params, batch, key, True))(params, batch)
     update = jax.make_jaxpr(tx.update)(params, state["optimizer"], params)
@@ -188,6 +188,7 @@ def batch_shapes(config) -> Batch:
     tokens = (config.text.window,)
     shapes = {
         "index": ((), jnp.uint32),
+        "first": ((), jnp.uint32),
         "entry": ((), jnp.int32),
         "unreadable": ((), jnp.int32),
         "stop": ((), bool),

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _FREE = (
     "train.steps",
     "train.epochs",
+    "train.microbatches",
+    "train.remat",
     "train.log_every",
     "train.validate_every",
     "train.validation_batches",

@@ -20,11 +20,13 @@ def make_mesh(fsdp: int = 1, devices: Sequence[jax.Device] | None = None) -> Mes
         ValueError: `fsdp` does not divide the number of devices.
     """
     devices = jax.devices() if devices is None else devices
+    # A process reads one block of each batch, so its devices must be neighbours: jax.make_mesh may order otherwise.
+    devices = sorted(devices, key=lambda device: (device.process_index, device.id))
     if fsdp < 1 or len(devices) % fsdp:
         raise ValueError(f"mesh.fsdp={fsdp} does not divide {len(devices)} devices")
-    # Auto: with explicit axes, which jax.make_mesh now makes by default, z @ z.T over the batch is a type error.
-    shape = len(devices) // fsdp, fsdp
-    return jax.make_mesh(shape, ("data", "fsdp"), axis_types=(AxisType.Auto, AxisType.Auto), devices=devices)
+    # Auto: with explicit axes z @ z.T over the batch is a type error.
+    types = AxisType.Auto, AxisType.Auto
+    return Mesh(np.array(devices).reshape(-1, fsdp), ("data", "fsdp"), axis_types=types)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -66,12 +68,16 @@ def to_host(tree, mesh: Mesh):
     return jax.device_get(jax.jit(lambda x: x, out_shardings=replicated(mesh))(tree))
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
+def check_batch_size(batch_size: int, mesh: Mesh, microbatches: int = 1) -> None:
     """Raises:
-    ValueError: the devices do not divide the global batch.
+    ValueError: the devices, times the microbatches, do not divide the global batch.
     """
-    if batch_size < 1 or batch_size % mesh.size:
+    if microbatches < 1:
+        raise ValueError(f"train.microbatches={microbatches} is not 1 or more")
+    parts = mesh.size * microbatches
+    if batch_size < 1 or batch_size % parts:
+        each = f" times {microbatches} microbatches" if microbatches > 1 else ""
         raise ValueError(
-            f"train.batch_size={batch_size} is not divisible by {mesh.size} devices; "
-            f"try {max(1, round(batch_size / mesh.size)) * mesh.size}"
+            f"train.batch_size={batch_size} is not divisible by {mesh.size} devices{each}; "
+            f"try {max(1, round(batch_size / parts)) * parts}"
         )

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from kmerl_jax.training import sharding
+from kmerl_jax.models.masking import hashed
+from kmerl_jax.training import accumulation, sharding
 from kmerl_jax.training.objective import Batch, Objective
 
 State = dict
@@ -54,7 +55,12 @@ def _init(objective: Objective, tx: optax.GradientTransformation, key: jax.Array
 
 
 def make_step(
-    objective: Objective, tx: optax.GradientTransformation, key: jax.Array, state: State, mesh: Mesh
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    key: jax.Array,
+    state: State,
+    mesh: Mesh,
+    microbatches: int = 1,
 ) -> Callable[[State, Batch], tuple[State, dict]]:
     """The compiled training step.
 
@@ -64,6 +70,7 @@ def make_step(
         key: the run's key for everything random, the same at every step.
         state: a state, for its shardings; it is not used.
         mesh: the devices.
+        microbatches: parts of a batch, one after another.
 
     Returns:
         A function of (state, batch) to (new state, metrics); the given state is donated. An update is applied only if
@@ -73,7 +80,9 @@ def make_step(
     """
 
     def step(state: State, batch: Batch) -> tuple[State, dict]:
-        (loss, metrics), gradient = jax.value_and_grad(objective.loss, has_aux=True)(state["params"], batch, key, True)
+        (loss, metrics), gradient = accumulation.loss_and_gradient(
+            objective, state["params"], batch, key, microbatches, mesh
+        )
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, optimizer_state = tx.update(gradient, state["optimizer"], state["params"])
@@ -103,24 +112,21 @@ def _told(batch: Batch) -> dict[str, jax.Array]:
     return {
         "stop": batch["stop"].any(),
         "unreadable": (batch["unreadable"] >= 0).sum(),
-        "records": checksum(batch["index"], batch["entry"]).sum(),
+        "records": checksum(batch["index"], batch["entry"]),
     }
 
 
-def checksum(*columns: jax.Array) -> jax.Array:
-    """A hash of each row of integers [...]; sums of it, modulo 2^32, do not depend on how rows are split.
+def checksum(index: jax.Array, entry: jax.Array) -> jax.Array:
+    """Which records stand at which places, as one number; modulo 2**32, the same however a batch is split.
 
     Args:
-        *columns: of one shape.
+        index: [B] uint32, places in the stream.
+        entry: [B] int32, rows of the store.
 
     Returns:
-        uint32 of that shape.
+        uint32.
     """
-    hashed = jnp.full(columns[0].shape, 0x811C9DC5, jnp.uint32)  # FNV-1a, a word at a time, with a final mix
-    for column in columns:
-        hashed = (hashed ^ column.astype(jnp.uint32)) * jnp.uint32(0x01000193)
-        hashed = (hashed ^ (hashed >> 15)) * jnp.uint32(0x2C1B3C6D)
-    return hashed ^ (hashed >> 13)
+    return hashed(hashed(index + jnp.uint32(1)) ^ entry.astype(jnp.uint32)).sum(dtype=jnp.uint32)
 
 
 def make_evaluation(objective: Objective, key: jax.Array, mesh: Mesh) -> Callable[[dict, Batch], dict]:

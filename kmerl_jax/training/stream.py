@@ -110,10 +110,11 @@ class _Blocks(grain.MapDataset):
         return (len(self._parent) - self._start) // self._stride
 
     def __getitem__(self, n: int) -> Batch:
-        places = self._start + n * self._stride + self._first + np.arange(self._size)
+        first = self._start + n * self._stride
+        places = first + self._first + np.arange(self._size)
         records = [self._parent[int(place)] for place in places]
         batch = {name: np.stack([record[name] for record in records]) for name in records[0]}
-        return batch | {"index": places.astype(np.uint32)}
+        return batch | {"index": places.astype(np.uint32), "first": np.full(self._size, first).astype(np.uint32)}
 
 
 class Stream:
@@ -159,9 +160,10 @@ class Stream:
     def __iter__(self) -> Iterator[Batch]:
         """Batches from `next_index` on; `next_index` moves with each.
 
-        A batch holds, of each record: "index" (uint32, its place), "entry" (int32, its row in the store), "unreadable"
-        (int32, the entry that it stands in for, or -1), "signal" [12, 5000] int16 µV, "presence" [12], "segments",
-        "text_id", "labels" [Q], and what `Examples.texts` has.
+        A batch holds, of each record: "index" (uint32, its place), "first" (uint32, the place of the global batch's
+        first record), "entry" (int32, its row in the store), "unreadable" (int32, the entry that it stands in for, or
+        -1), "signal" [12, 5000] int16 µV, "presence" [12], "segments", "text_id", "labels" [Q], and what
+        `Examples.texts` has.
         """
         # Grain's default buffers 500 elements, and an element is a batch here.
         data = self._blocks.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))

@@ -89,8 +89,8 @@ class TrainedTexts:
 
     def queries(self, params: Params, batch: Batch, key: jax.Array | None) -> jax.Array:
         """Embeddings [Q, E] with the weights as they are now."""
-        if key is not None:  # other names are forgotten at every step, the same on any number of devices
-            key = jax.random.fold_in(key, batch["index"].min())
+        if key is not None:  # other names are forgotten at every step, the same in every part of a batch
+            key = jax.random.fold_in(key, batch["first"][0])
         return self._embed(params, jnp.asarray(self.tokens), jnp.asarray(self.valid), jnp.arange(len(self.tokens)), key)
 
     def _embed(self, params: Params, tokens: jax.Array, valid: jax.Array, place: jax.Array, key) -> jax.Array:

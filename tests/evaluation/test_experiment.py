@@ -229,6 +229,9 @@ def test_seen_and_unseen_classes_have_macros_of_their_own(run, demo):
 
 
 def test_fine_tuning_and_training_from_scratch(run, rhythm, tmp_path):
+    config = run.config.copy_and_resolve_references()
+    config.train.microbatches = 3  # of the pretraining; these batches are small
+    run = dataclasses.replace(run, config=config)
     changes = {"kind": "fine_tune", "encoders": fine_tune.STARTS, "leads": {"II": ("II",)}, "ratios": (1.0,)}
     results = evaluate(run, rhythm, tmp_path, protocol="merl", **changes)
     scored = results["tasks"]["ptb_xl.rhythm"]["lead_sets"]["II"]["fine_tune"]

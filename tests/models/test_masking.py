@@ -96,6 +96,28 @@ def test_a_record_with_one_lead_shows_it():
     assert visible(lead, valid) == [frozenset([4])] * 9
 
 
+def test_the_checksum_against_python():
+    """Of valid tokens alone; one that is at another place, of another lead, segment or record is another."""
+
+    def hashed(x):
+        x = (x ^ x >> 16) * 0x85EBCA6B % 2**32
+        x = (x ^ x >> 13) * 0xC2B2AE35 % 2**32
+        return x ^ x >> 16
+
+    lead, segment, valid = (x.reshape(40, -1) for x in draw(40))
+    index = np.arange(40, dtype=np.uint32)
+    got = np.asarray(masking.checksum(index, lead, segment, valid))
+    for n in range(40):
+        tokens = [(place * 12 + lead[n, place]) * 50 + segment[n, place] for place in np.flatnonzero(valid[n])]
+        assert got[n] == sum(hashed(hashed(n + 1) ^ int(token)) for token in tokens) % 2**32
+    hidden = np.where(valid, lead, 3)
+    np.testing.assert_array_equal(masking.checksum(index, hidden, segment, valid), got)
+    turned = [np.concatenate([x[:, 1:38], x[:, :1], x[:, 38:]], axis=1) for x in (lead, segment, valid)]
+    for other in ((index + 1, lead, segment), (index, (lead + 1) % 12, segment), (index, lead, (segment + 1) % 50)):
+        assert (np.asarray(masking.checksum(*other, valid)) != got).all()
+    assert (np.asarray(masking.checksum(index, *turned)) != got).all()
+
+
 @pytest.mark.parametrize("rules", [Masking(1, 1, 0), Masking(12, 12, 12), Masking(2, 6, 25)])
 def test_other_ranges(rules):
     lead, _, valid = draw(120, rules=rules)

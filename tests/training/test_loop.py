@@ -97,16 +97,19 @@ def test_devices_and_workers_change_only_the_rounding(fit, monkeypatch):
             yield batch
 
     monkeypatch.setattr(stream.Stream, "__iter__", watched)
-    runs = {}
+    runs, masks = {}, {}
     for name, options in {
         "one": {},
         "eight": {"devices": 8},
         "fsdp": {"devices": 8, "mesh.fsdp": 4},
+        "parts": {"devices": 2, "train.microbatches": 2},
         "workers": {"data.workers": 2},
     }.items():
-        runs[name] = losses(fit(name, **{"optimizer.name": "muon"}, **options)[0])  # iterates on what was rounded
-    for name in ("eight", "fsdp", "workers"):
+        lines, _ = fit(name, **{"optimizer.name": "muon"}, **options)  # iterates on what was rounded
+        runs[name], masks[name] = losses(lines), [line["masks"] for line in lines if "split" not in line]
+    for name in ("eight", "fsdp", "parts", "workers"):
         assert seen[name] == seen["one"]
+        assert masks[name] == masks["one"]
         np.testing.assert_allclose(list(runs[name].values()), list(runs["one"].values()), rtol=2e-5)
     assert runs["workers"] == runs["one"]
 

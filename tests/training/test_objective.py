@@ -54,7 +54,8 @@ def test_parts_give_the_loss_of_the_whole_batch(small_config, shards):
     batch, key = jax.tree.map(jnp.asarray, batch), jax.random.key(3)
     objective = build_objective(small_config, FrozenTexts(queries), shards)
     params = jax.jit(objective.init)(key, batch)
-    loss, metrics = jax.jit(objective.loss, static_argnums=3)(params, batch, key, True)
+    outputs = jax.jit(objective.outputs, static_argnums=3)(params, batch, key, True)
+    loss, metrics = objective.combine(outputs, batch)
 
     places = masking.draw(
         jax.random.split(key)[0], batch["index"], batch["presence"], batch["segments"], objective.masking
@@ -63,6 +64,10 @@ def test_parts_give_the_loss_of_the_whole_batch(small_config, shards):
     out = objective.model.apply({"params": params}, bag, batch["text"], queries)
     contrast = losses.contrast(out["ecg"], out["text"], batch["text_id"])
     entities = losses.entity_presence(out["logits"], batch["labels"])
+    shown = masking.checksum(batch["index"], *places)
+    np.testing.assert_array_equal(outputs.pop("masks"), shown)
+    assert int(metrics["masks"]) == int(np.asarray(shown, np.int64).sum()) % 2**32
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), outputs, out)  # in the batch's order
     np.testing.assert_allclose(metrics["loss_contrast"], contrast, rtol=1e-5)
     np.testing.assert_allclose(metrics["loss_entities"], entities, rtol=1e-5)
     np.testing.assert_allclose(loss, contrast + small_config.loss.entities * entities, rtol=1e-5)

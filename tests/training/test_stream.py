@@ -36,7 +36,7 @@ def test_a_batch_is_what_the_store_holds(examples, demo_store):
     for batch in take(2, examples=examples, batch_size=6, seed=3):
         assert {name: value.dtype.name for name, value in batch.items()} == {
             "entry": "int32", "unreadable": "int32", "signal": "int16", "presence": "bool",
-            "segments": "int32", "index": "uint32",
+            "segments": "int32", "index": "uint32", "first": "uint32",
             "text": "float32", "text_id": "int32", "labels": "int8",
         }  # fmt: skip
         for n, entry in enumerate(batch["entry"]):
@@ -56,6 +56,7 @@ def test_each_pass_shows_every_record_once_in_another_order(examples):
     assert list(one["entry"]) != list(two["entry"])
     assert list(one["index"]) == list(range(size))
     assert list(two["index"]) == list(range(size, 2 * size))
+    assert list(two["first"]) == [size] * size
     assert list(one["entry"]) != list(take(1, examples=examples, batch_size=size, seed=1)[0]["entry"])
 
 

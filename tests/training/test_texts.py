@@ -72,13 +72,15 @@ def test_dropout_follows_the_place_in_the_stream_alone(load):
     params, key = {"text": texts.weights}, jax.random.key(5)
     tokens, valid = load(trainable_layers=0, dropout=0.0).tokens(NAMES * 2)
     batch = {"text_tokens": tokens, "text_valid": valid, "index": jnp.array([4, 9, 2, 7, 1, 4], jnp.uint32)}
+    batch["first"] = jnp.ones(6, jnp.uint32)
     dropped = texts.reports(params, batch, key)
     half = jax.tree.map(lambda x: x[3:], batch)
     np.testing.assert_allclose(texts.reports(params, half, key), dropped[3:], atol=1e-6)
     whole = texts.reports(params, batch, None)
     assert np.abs(dropped - whole).max() > 0.1
     assert np.abs(dropped[0] - texts.reports(params, {**batch, "index": batch["index"] + 8}, key)[0]).max() > 0.1
-    later = {**batch, "index": batch["index"] + 8}
+    np.testing.assert_array_equal(texts.queries(params, half, key), texts.queries(params, batch, key))
+    later = {**batch, "first": batch["first"] + 8}
     assert np.abs(texts.queries(params, batch, key) - texts.queries(params, later, key)).max() > 0.1
 
 
