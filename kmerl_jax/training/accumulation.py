@@ -32,7 +32,7 @@ def loss_and_gradient(
     if microbatches == 1:
         return jax.value_and_grad(objective.loss, has_aux=True)(params, batch, key, True)
     parts = cut(batch, microbatches, mesh)
-    outputs = joined(jax.lax.map(lambda part: objective.outputs(params, part, key, True), parts), mesh)
+    outputs = outputs_of(objective, params, batch, key, True, microbatches, mesh)
 
     def loss(floats: Outputs) -> tuple[jax.Array, Metrics]:
         return objective.combine(outputs | floats, batch)
@@ -48,6 +48,16 @@ def loss_and_gradient(
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), params)
     gradient, _ = jax.lax.scan(add, zeros, (parts, cut(cotangents, microbatches, mesh)))
     return value, gradient
+
+
+def outputs_of(
+    objective: Objective, params: Params, batch: Batch, key: jax.Array, train: bool, microbatches: int, mesh: Mesh
+) -> Outputs:
+    """The outputs of all records of a batch, part by part; arguments as of `loss_and_gradient`."""
+    if microbatches == 1:
+        return objective.outputs(params, batch, key, train)
+    parts = cut(batch, microbatches, mesh)
+    return joined(jax.lax.map(lambda part: objective.outputs(params, part, key, train), parts), mesh)
 
 
 def cut(tree: Any, microbatches: int, mesh: Mesh) -> Any:

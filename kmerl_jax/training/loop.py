@@ -106,7 +106,7 @@ class _Loop:
     ):
         self.state, self.val, self.config, self.steps, self.folder, self.mesh = state, val, config, steps, folder, mesh
         self.step = make_step(objective, tx, mask_key, state, mesh, config.train.microbatches)
-        self.evaluation = make_evaluation(objective, val_key, mesh)
+        self.evaluation = make_evaluation(objective, val_key, mesh, config.train.microbatches)
         self.rates = np.asarray(jax.vmap(schedule(config.optimizer, steps))(np.arange(steps)))
         self.saved, self.goodput = saved, goodput
         self.unread, self.last_read, self.stop = None, None, False

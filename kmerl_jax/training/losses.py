@@ -39,7 +39,8 @@ def contrast(
     e2t = -(target * jax.nn.log_softmax(logits, axis=1)).sum(1).mean()
     if direction == "e2t":
         return e2t
-    return (e2t - (target * jax.nn.log_softmax(logits.T, axis=1)).sum(1).mean()) / 2
+    # Not of logits.T: rows lie on their devices, and a transposition would send all B x B of them around.
+    return (e2t - (target * jax.nn.log_softmax(logits, axis=0)).sum(0).mean()) / 2
 
 
 def entity_presence(logits: jax.Array, labels: jax.Array) -> jax.Array:

@@ -129,11 +129,14 @@ def checksum(index: jax.Array, entry: jax.Array) -> jax.Array:
     return hashed(hashed(index + jnp.uint32(1)) ^ entry.astype(jnp.uint32)).sum(dtype=jnp.uint32)
 
 
-def make_evaluation(objective: Objective, key: jax.Array, mesh: Mesh) -> Callable[[dict, Batch], dict]:
+def make_evaluation(
+    objective: Objective, key: jax.Array, mesh: Mesh, microbatches: int = 1
+) -> Callable[[dict, Batch], dict]:
     """A compiled function of (params, batch) to the metrics of a batch that nothing is learnt from."""
 
     def evaluate(params: dict, batch: Batch) -> dict:
-        loss, metrics = objective.loss(params, batch, key, False)
+        outputs = accumulation.outputs_of(objective, params, batch, key, False, microbatches, mesh)
+        loss, metrics = objective.combine(outputs, batch)
         return {"loss": loss, **metrics}
 
     return jax.jit(evaluate, out_shardings=sharding.replicated(mesh))

@@ -22,6 +22,9 @@ def random_batch(size: int, first: int = 17) -> dict[str, np.ndarray]:
     return {
         "index": np.arange(first, first + size, dtype=np.uint32),
         "first": np.full(size, first, np.uint32),
+        "entry": np.arange(size, dtype=np.int32),
+        "unreadable": np.full(size, -1, np.int32),
+        "stop": np.zeros(size, bool),
         "signal": rng.integers(-900, 900, (size, 12, 5000)).astype(np.int16),
         "presence": presence,
         "segments": rng.integers(1, 51, size).astype(np.int32),

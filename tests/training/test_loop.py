@@ -148,9 +148,12 @@ class Bad(Objective):
     def init(self, key, batch):
         return {"w": jax.numpy.zeros(())}
 
-    def loss(self, params, batch, key, train):
-        bad = jax.numpy.where(batch["index"][0] >= 8 * (self.at - 1), jax.numpy.nan, 1.0)
-        loss = (params["w"] - 1) ** 2 * bad
+    def outputs(self, params, batch, key, train):
+        bad = jax.numpy.where(batch["index"] >= 8 * (self.at - 1), jax.numpy.nan, 1.0)
+        return {"error": (params["w"] - 1) ** 2 * bad}
+
+    def combine(self, outputs, batch):
+        loss = outputs["error"].mean()
         return loss, {"loss_contrast": loss, "loss_entities": loss, "retrieval": loss}
 
 
