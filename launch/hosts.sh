@@ -22,7 +22,7 @@ front: [0] to [N-1]. SIGTERM and SIGINT are handed on to every process, and thei
 dies or a connection breaks, the processes get SIGTERM, and SIGKILL after the seconds of -g. The exit status is the
 first that was not 0.
 
-The hosts need bash 5, and the others the same folder; ssh may not have to ask for a password. Process 0 is on the first host,
+The other hosts need bash and the same folder; ssh may not have to ask for a password. Process 0 is on the first host,
 and the others must find it by the name given here.
 END
 }
@@ -45,8 +45,13 @@ keep() { # DIR SECONDS COMMAND...
     command=$!
     listen "$command" "$seconds" 2>/dev/null &
     listener=$!
-    { wait -f "$command"; } 2>/dev/null # -f: a command that is stopped has not ended
+    { wait "$command"; } 2>/dev/null
     status=$?
+    while ((status > 146 && status < 151)) && kill -0 "$command" 2>/dev/null; do # stopped, which is not the end
+        sleep 0.5
+        { wait "$command"; } 2>/dev/null
+        status=$?
+    done
     kill -KILL -- "-$listener" "-$command" 2>/dev/null # children that the command left would hold the output open
     exit "$status"
 }
