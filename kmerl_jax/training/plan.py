@@ -265,12 +265,18 @@ def describe(plan: Plan) -> str:
         for kind in collectives.KINDS
         if payload[kind]
     ]
-    parts = {name: getattr(plan, name) for name in ("weights", "optimizer", "gradients", "activations", "batch")}
+    parts = {
+        "weights": plan.weights,
+        "optimiser": plan.optimizer,
+        "gradients": plan.gradients,
+        "activations": plan.activations,
+        "batch": plan.batch,
+    }
     fits = "" if plan.fits else ": DOES NOT FIT"
     sections = {
         "parameters": [f"{plan.parameters:,}"],
         "compute": [
-            f"{_si(plan.step_flops)}FLOP a step, {_si(plan.step_flops / plan.batch_size)}FLOP an ECG; "
+            f"{_si(plan.step_flops)}FLOP a step in {plan.dtype}, {_si(plan.step_flops / plan.batch_size)}FLOP an ECG; "
             f"the forward pass {_si(plan.forward_flops / plan.batch_size)}FLOP an ECG"
         ],
         "memory": [
@@ -285,8 +291,8 @@ def describe(plan: Plan) -> str:
             f"{plan.communication_share:.1%} is communication",
         ],
         "assumed": [
-            f"{plan.dtype} products at {UTILISATION:.0%} of bfloat16's peak, or what is held written and read once;",
-            f"links at full speed, no latency, no overlap; {QUERIES} queries, texts of {_BERT.width} numbers",
+            f"the longer of products at {UTILISATION:.0%} of bfloat16's peak and all held written and read once;",
+            f"then links at full speed, no latency, no overlap; {QUERIES} queries, texts of {_BERT.width} numbers",
         ],
         "figures": list(target.sources),
     }
