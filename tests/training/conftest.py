@@ -31,7 +31,7 @@ class Pod:
         self, processes: int, devices: int, folder: Path, *flags: str, **changes
     ) -> subprocess.CompletedProcess[str]:
         """A run to its end, as users start one."""
-        hosts = ["bash", "launch/hosts.sh", "-n", str(processes), "-g", "60", "--"]
+        hosts = ["bash", "launch/hosts.sh", "-n", str(processes), "-g", "5", "--"]
         return subprocess.run(
             [*hosts, *self.command(folder, *flags, **changes)],
             cwd=REPOSITORY,
