@@ -87,7 +87,7 @@ def _initialize(here: place.Place, call: roll_call.RollCall, start_s: float, hea
 
 
 def _is_broken_link(error: BaseException) -> bool:
-    return isinstance(error, jax.errors.JaxRuntimeError) or bool(re.search("gloo|nccl|coordination", str(error), re.I))
+    return bool(re.search("gloo|nccl|coordination service|socket closed|connection", str(error), re.IGNORECASE))
 
 
 def _end(line: str) -> None:

@@ -105,7 +105,9 @@ class Checkpoints:
         else:
             problem = problem or "process 0 cannot write"
         self._last = step, problem
-        if problem is None:
+        if problem is not None:
+            self._warn()
+        else:
             self._writing = threading.Thread(target=self._seal, args=(step,), name="checkpoint")
             self._writing.start()
 
@@ -127,6 +129,15 @@ class Checkpoints:
                 _write_seal(self._folder / str(step))
         except Exception as error:  # Orbax raises several kinds
             self._last = step, _reason(error)
+            self._warn()
+
+    def _warn(self) -> None:
+        goes_on = "; going on without it" if self._on_failure == "continue" else ""
+        log.warning(f"{self._failure()}{goes_on}")
+
+    def _failure(self) -> str:
+        step, problem = self._last
+        return f"the checkpoint of step {step} could not be written to {self._folder} ({problem})"
 
     def settle(self) -> bool:
         """Waits until the last checkpoint is whole, and returns whether it is. All processes must call it.
@@ -140,11 +151,9 @@ class Checkpoints:
         problem = self._last[1] if self._last else None
         if together.everyone(problem is None):
             return True
-        step, problem = self._last[0], problem or "another process failed"
-        line = f"the checkpoint of step {step} could not be written to {self._folder} ({problem})"
+        self._last = self._last[0], problem or "another process failed"
         if self._on_failure == "stop":
-            raise ValueError(f"{line}; make room or mend it, and give the same command again")
-        log.warning(f"{line}; going on without it")
+            raise ValueError(f"{self._failure()}; make room or mend it, and give the same command again")
         self._last = None
         self._shut()
         with together.first_process_first():

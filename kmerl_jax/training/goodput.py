@@ -65,8 +65,11 @@ class Goodput:
         if jax.process_index():
             return
         temporary = self._file.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"starts": self.starts, "seconds": self.seconds}, indent=1))
-        temporary.replace(self._file)
+        try:
+            temporary.write_text(json.dumps({"starts": self.starts, "seconds": self.seconds}, indent=1))
+            temporary.replace(self._file)
+        except OSError as error:  # no reason to end a run
+            log.warning(f"{self._file}: {error.strerror}; the seconds since are not kept if the run is killed now")
 
     def summary(self) -> str:
         """One line."""

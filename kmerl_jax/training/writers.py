@@ -1,7 +1,9 @@
 """Metrics to `metrics.jsonl`, to TensorBoard and to the console."""
 
+import errno
 import json
 import logging
+import os
 from pathlib import Path
 
 import jax
@@ -29,7 +31,8 @@ class Metrics:
         temporary = path.with_suffix(".tmp")
         temporary.write_text("".join(kept))
         temporary.replace(path)
-        self._lines = open(path, "a", buffering=1)  # noqa: SIM115 (closed by close)
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
+        self._pending = b""
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=after_step + 1)
 
     def write(self, step: int, values: dict, split: str = "train") -> None:
@@ -37,7 +40,8 @@ class Metrics:
         if self._mute:
             return
         label = {} if split == "train" else {"split": split}
-        self._lines.write(json.dumps({"step": step, **label, **values}) + "\n")
+        self._pending += json.dumps({"step": step, **label, **values}).encode() + b"\n"
+        self._write_pending()
         for name, value in values.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
 
@@ -45,8 +49,21 @@ class Metrics:
         """Flushes and closes both."""
         if self._mute:
             return
-        self._lines.close()
+        self._write_pending()
+        self._file.close()
         self._events.close()
+
+    def _write_pending(self) -> None:
+        """A disk that is full for a while does not end a run: lines wait, and no half one is left."""
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            if self._file.write(self._pending) < len(self._pending):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self._file.truncate(end)
+            log.warning(f"{self._file.name}: {error.strerror}; {self._pending.count(10)} line(s) wait to be written")
+            return
+        self._pending = b""
 
 
 def _whole_lines(path: Path) -> list[str]:
