@@ -1,6 +1,6 @@
-"""Writes launch/on_paper.md: what the four sizes would do on 1 to 512 GPUs. A quarter of an hour on two CPU cores.
+"""The tables of launch/README.md: what the four sizes should do on 1 to 512 GPUs, on paper.
 
-python -m launch.on_paper > launch/on_paper.md
+python -m launch.on_paper       # a quarter of an hour on two CPU cores
 """
 
 import itertools
@@ -16,26 +16,6 @@ SIZES = {"vit_tiny": vit_tiny, "vit_small": vit_small, "vit_middle": vit_middle,
 DEVICES = (1, 8, 64, 512)
 EACH = 512  # ECGs a device, where the batch grows with the devices
 
-HEAD = f"""\
-# On paper
-
-What the `mimic` recipe would do on H100 GPUs, eight a node. **Nothing here was measured**: the training step of every
-row was compiled for as many virtual devices and never run; the times are a roofline. Speed counts both what fits and
-what does not; memory is what JAX keeps for the backward pass, of which compilers keep less.
-
-Products at 40 % of the peak of bfloat16, or all that a device holds written and read once, whichever takes longer; then
-collectives at the full bandwidth of the links (NVLink within a node, one 400 Gb/s port for each GPU between nodes),
-without latency, nothing overlapped with work. 277 queries, embedded reports (`text.trainable_layers=0`).
-
-A row, with all that is behind it:
-
-```
-python -m kmerl_jax.train --config=configs/vit_tiny.py:mimic --dry_run --devices=64 --device_kind=h100
-python -m kmerl_jax.train --config=configs/vit_tiny.py:mimic --dry_run --devices=8 --config.train.batch_size={8 * EACH}
-```
-
-All of them, in a quarter of an hour on two CPU cores: `python -m launch.on_paper > launch/on_paper.md`.
-"""
 TABLE = """\
 | config | GPUs | ECGs a GPU | ECG/s | memory a GPU, GB of 80 | communication |
 |---|---|---|---|---|---|"""
@@ -59,7 +39,7 @@ def line(size: str, plan: Plan) -> str:
 
 
 def main() -> None:
-    """Prints the page."""
+    """Prints the tables."""
     tables = {
         "The recipe's batch: 4,096 ECGs over all GPUs": [(size, n, 4096) for size in SIZES for n in DEVICES],
         f"A batch that grows with the GPUs: {EACH} ECGs each": [(size, n, EACH * n) for size in SIZES for n in DEVICES],
@@ -68,9 +48,8 @@ def main() -> None:
     new = multiprocessing.get_context("spawn")
     with new.Pool(os.cpu_count(), provide_devices, (max(DEVICES),), maxtasksperchild=4) as pool:
         plans = dict(zip(rows, tqdm.tqdm(pool.imap(planned, rows), total=len(rows)), strict=True))
-    print(HEAD)
     for title, rows in tables.items():
-        print(f"## {title}\n\n{TABLE}")
+        print(f"{title}:\n\n{TABLE}")
         for row in rows:
             print(line(row[0], plans[row]))
         print()

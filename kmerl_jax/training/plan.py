@@ -50,6 +50,7 @@ class Plan:
         hardware: the kind of device.
         devices: how many.
         batch_size: ECGs of a step, over all devices.
+        microbatches: parts of a batch, one after another.
         dtype: of the matrix products.
         parameters: how many numbers.
         forward_flops: of the loss of a batch, over all devices.
@@ -58,8 +59,8 @@ class Plan:
         weights: bytes.
         optimizer: bytes of the optimiser's state.
         gradients: bytes.
-        activations: bytes of what the backward pass reads of the forward pass, by JAX's account: compilers keep less,
-            since they compute again what is cheap.
+        activations: bytes of what a part's backward pass reads of its forward pass, by JAX's account: compilers keep
+            less, since they compute again what is cheap.
         batch: bytes.
         temporaries: bytes that XLA's CPU compiler sets aside for all that is not weights, optimiser state and batch.
         collectives: of a step.
@@ -69,6 +70,7 @@ class Plan:
     hardware: Hardware
     devices: int
     batch_size: int
+    microbatches: int
     dtype: str
     parameters: int
     forward_flops: int
@@ -99,8 +101,9 @@ class Plan:
 
     @property
     def memory_s(self) -> float:
-        """Seconds in which all that a device holds is written once and read once."""
-        return 2 * self.held / self.hardware.memory_bandwidth
+        """Seconds in which all that a device holds is written once and read once, the activations of every part."""
+        moved = self.held + (self.microbatches - 1) * self.activations
+        return 2 * moved / self.hardware.memory_bandwidth
 
     @property
     def communication_s(self) -> float:
@@ -161,12 +164,16 @@ def plan(config, devices: int, kind: str) -> Plan:
     compiled = step.lower().compile(compiler_options=_COMPILER_OPTIONS)
     forward = jax.make_jaxpr(lambda params, batch: objective.loss(params, batch, key, True))(params, batch)
     update = jax.make_jaxpr(tx.update)(params, state["optimizer"], params)
+    # Of a batch in parts, what one part keeps is in memory at a time.
+    size = config.train.batch_size // config.train.microbatches
+    part = {name: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for name, x in batch.items()}
     trained = {name: x for name, x in flatten_dict(params).items() if not objective.frozen(name)}
     return Plan(
         name=f"{config.name}:{config.recipe}",
         hardware=target,
         devices=devices,
         batch_size=config.train.batch_size,
+        microbatches=config.train.microbatches,
         dtype=config.train.dtype,
         parameters=sum(x.size for x in jax.tree.leaves(params)),
         forward_flops=flops.count(forward),
@@ -175,7 +182,7 @@ def plan(config, devices: int, kind: str) -> Plan:
         weights=_on_one_device(params),
         optimizer=_on_one_device(state["optimizer"]),
         gradients=_on_one_device(trained),
-        activations=activations(lambda shards: build_objective(config, texts, shards), params, batch, key, devices),
+        activations=activations(lambda shards: build_objective(config, texts, shards), params, part, key, devices),
         batch=sum(_bytes(x) for x in batch.values()) // devices,
         temporaries=compiled.memory_analysis().temp_size_in_bytes,
         collectives=tuple(collectives.read(compiled.as_text())),
@@ -238,7 +245,8 @@ def _texts(config) -> Texts:
         raise ValueError(f"text.trainable_layers={layers} is not within 0 to {_BERT.depth}, the layers of BERT-base")
     if not layers:
         return FrozenTexts(np.zeros((QUERIES, _BERT.width), np.float32))
-    bert = Bert(_BERT, config.text.pooling, layers, config.text.dropout, product_dtype(config.train.dtype))
+    dtype = product_dtype(config.train.dtype)
+    bert = Bert(_BERT, config.text.pooling, layers, config.text.dropout, dtype, config.train.remat)
     tokens, valid = np.zeros((QUERIES, _NAME_TOKENS), np.int32), np.ones((QUERIES, _NAME_TOKENS), bool)
     weights = jax.eval_shape(bert.init, jax.random.key(0), tokens, valid)["params"]
     return TrainedTexts(bert, weights, tokens, valid)
@@ -298,7 +306,7 @@ def describe(plan: Plan) -> str:
     }
     lines = [
         f"On paper, nothing was run: {plan.name} on {plan.devices:,} x {target.name}, {plan.batch_size:,} ECGs a step, "
-        f"{each:,} a device"
+        f"{each:,} a device" + (f" in {plan.microbatches} parts" if plan.microbatches > 1 else "")
     ]
     for title, texts in sections.items():
         lines += [f"{name:<12} {text}" for name, text in zip([title, *[""] * len(texts)], texts, strict=False)]

@@ -118,6 +118,19 @@ def test_it_says_what_it_is(planned):
     assert "none" in plan.describe(dataclasses.replace(planned, collectives=()))
 
 
+def test_parts_and_recomputation_take_less_memory_and_more_work(planned):
+    config = small()
+    config.train.microbatches = 2
+    config.train.remat = True
+    parts = plan.plan(config, 8, "h100")
+    assert parts.activations < planned.activations / 2
+    # The outputs a second time for the parts, and the layers once more in the backward pass.
+    assert 4 / 3 < parts.step_flops / planned.step_flops < 5 / 3
+    assert (parts.parameters, parts.batch) == (planned.parameters, planned.batch)
+    assert parts.memory_s == 2 * (parts.held + parts.activations) / parts.hardware.memory_bandwidth
+    assert "2 a device in 2 parts" in plan.describe(parts)
+
+
 class Mlp(Objective):
     """Two layers, without a bias."""
 
