@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Tests compile more than they compute: machine code need not be fast. The commands that they start inherit it.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
 import jax
 import pytest
 

@@ -44,14 +44,21 @@ def test_any_topology_is_the_same_run(pod, alone, tmp_path, processes, devices, 
     assert len(set(re.findall(r"parameters (\w{64})", done.stdout))) == 1  # all processes end with the same
 
 
-def test_sigterm_to_one_process_and_going_on_with_another_number(pod, alone, tmp_path):
-    """2 processes, then 1 with two worker processes that read, then 4: one stream."""
+@pytest.mark.parametrize(
+    "starts",
+    [
+        [(2, 2, "mixed", 0, "TERM:4:1", 5), (1, 4, "data", 2, "TERM:99:0", 12)],
+        pytest.param(
+            [(2, 2, "mixed", 0, "TERM:4:1", 5), (1, 4, "data", 2, "TERM:7:0", 8), (4, 1, "fsdp", 0, "TERM:99:0", 12)],
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["2-1", "2-1-4"],
+)
+def test_sigterm_to_one_process_and_going_on_with_another_number(pod, alone, tmp_path, starts):
+    """2 processes, then 1 with two worker processes that read, and then 4: one stream."""
     folder = tmp_path / "run"
-    for processes, devices, mesh, workers, signal, last in (
-        (2, 2, "mixed", 0, "TERM:4:1", 5),
-        (1, 4, "data", 2, "TERM:7:0", 8),
-        (4, 1, "fsdp", 0, "TERM:99:0", 12),
-    ):
+    for processes, devices, mesh, workers, signal, last in starts:
         flags = [f"--signal={signal}"]
         changes = {"data__workers": workers, "mesh__fsdp": MESHES[mesh], "checkpoint__every": 100}
         done = pod.run(processes, devices, folder, *flags, **changes)
@@ -64,7 +71,7 @@ def test_sigterm_to_one_process_and_going_on_with_another_number(pod, alone, tmp
     same_run(folder, alone)
 
 
-@pytest.mark.parametrize(("lost", "how"), [(1, "KILL"), (0, "KILL"), (1, "STOP")])
+@pytest.mark.parametrize(("lost", "how"), [(1, "KILL"), (0, "KILL"), pytest.param(1, "STOP", marks=pytest.mark.slow)])
 def test_the_loss_of_a_process_ends_the_others_with_its_name(pod, tmp_path, lost, how):
     flags = [f"--signal={how}:5:{lost}", "--heartbeat_timeout_s=8"]
     done = pod.run(2, 2, tmp_path / "run", *flags, mesh__fsdp=MESHES["mixed"])
