@@ -114,7 +114,7 @@ def open_store(config) -> Store:
     store = Store(path, config.data.unreadable == "skip")
     log.info(store.summary())
     for line in store.damaged:
-        log.warning(line)
+        log.info(line)
     return store
 
 
