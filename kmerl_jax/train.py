@@ -95,8 +95,8 @@ def train(config) -> None:
         if jax.process_index() == 0:
             end_of_run.save(results, run.results)
         goodput.save()
+        log.info(goodput.summary())
     log.info(end_of_run.table(results))
-    log.info(goodput.summary())
     log.info(f"results: {run.results}")
     log.info(end_of_run.last_line(results))
 

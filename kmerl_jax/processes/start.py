@@ -58,8 +58,8 @@ def joined(agreed: dict) -> Iterator[None]:
         if here.index == 0:
             time.sleep(1)  # JAX's runtime goes with this process, and ends the others before they have read why
         raise
-    jax.distributed.shutdown()  # waits for the others
     call.leave()
+    jax.distributed.shutdown()  # waits for the others: nobody goes before all have taken leave
 
 
 def _initialize(here: place.Place, call: roll_call.RollCall, start_s: float, heartbeat_s: float) -> None:

@@ -147,7 +147,8 @@ def test_nobody_is_alarmed_when_all_leave(watched):
     calls, lines = watched
     for n in (1, 0, 2):
         calls[n].leave()
-        close(calls[n])
+    for call in calls.values():
+        close(call)
     time.sleep(2.5)
     assert lines == {0: [], 1: [], 2: []}
 
