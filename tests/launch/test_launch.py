@@ -44,6 +44,8 @@ def start(*arguments, when="saves"):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell that runs the tests in the background ignores it, and bash cannot undo that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     ready = [re.fullmatch(r"\[(\d)\] ready (\d+)\n", launcher.stdout.readline()) for _ in range(2)]
     own = {int(line[1]): int(line[2]) for line in ready}
