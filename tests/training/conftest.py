@@ -25,7 +25,7 @@ class Pod:
 
     def environ(self, devices: int = 1) -> dict[str, str]:
         """The environment of a process with so many devices."""
-        return {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+        return {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONUNBUFFERED": "1"}
 
     def run(
         self, processes: int, devices: int, folder: Path, *flags: str, **changes

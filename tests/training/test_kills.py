@@ -24,9 +24,15 @@ def start(pod, folder, changes, output):
     )
 
 
-def reached(moment, folder, wait):
-    """Whether it is time to kill: `wait` seconds after the start or lines of metrics, or a state of a checkpoint."""
-    written = [path for path in (folder / "checkpoints").glob("*") if path.is_dir()]
+def reached(moment, folder, wait, began):
+    """Whether it is time to kill: at a time, at a number of lines of metrics, or at a state of a checkpoint.
+
+    What a kill before has left of a checkpoint does not count.
+    """
+    try:
+        written = [path for path in (folder / "checkpoints").glob("*") if path.stat().st_ctime > began]
+    except FileNotFoundError:  # renamed just now
+        return False
     if moment == "start":
         return time.monotonic() > wait
     if moment == "step":
@@ -48,9 +54,10 @@ def kill_again_and_again(pod, folder, kills, changes, rng):
     for number in range(1, kills + 1):
         moment = MOMENTS[number % len(MOMENTS)]
         with open(log, "w") as output:
+            began = time.time()
             process = start(pod, folder, changes, output)
             wait = time.monotonic() + rng.uniform(0, 8) if moment == "start" else lines_in(folder) + rng.integers(1, 9)
-            while process.poll() is None and not reached(moment, folder, wait):
+            while process.poll() is None and not reached(moment, folder, wait, began):
                 time.sleep(0.0005)
             assert process.poll() is None, f"ended before kill {number}: {log.read_text()}"
             process.kill()
@@ -58,7 +65,7 @@ def kill_again_and_again(pod, folder, kills, changes, rng):
         resumed = re.search(r"from the checkpoint of step (\d+)", log.read_text())
         temporary = [path for path in (folder / "checkpoints").glob("*") if "tmp" in path.name]
         step = steps_of(folder)[-1]["step"] if lines_in(folder) else 0
-        rows.append((number, moment, int(resumed[1]) if resumed else 0, step, len(temporary)))
+        rows.append((number, moment, resumed[1] if resumed else "-", step, len(temporary)))
     with open(log, "w") as output:
         assert start(pod, folder, changes, output).wait() == 0, log.read_text()
     return rows, log.read_text()
