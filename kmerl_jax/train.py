@@ -54,7 +54,7 @@ def main() -> int:
         plan.provide_devices(_DEVICES.value)
         log.info(plan.describe(plan.plan(config, _DEVICES.value, _DEVICE_KIND.value)))
         return 0
-    with start.joined(flat(config.to_dict())):
+    with start.joined(flat(config.to_dict()) | {"workdir": _WORKDIR.value}):
         try:
             train(config)
         except Preempted as preempted:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import jax
 from absl import flags
 
+import kmerl_jax
 from kmerl_jax.processes import place, roll_call
 
 flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, in a run of several processes.")
@@ -43,12 +44,12 @@ def joined(agreed: dict) -> Iterator[None]:
         return
     if here.index:
         logging.getLogger("kmerl_jax").setLevel(logging.WARNING)  # process 0 speaks for all
-    agreed = agreed | {"jax": jax.__version__}
+    agreed = agreed | {"kmerl_jax": kmerl_jax.__version__, "jax": jax.__version__}
     call = roll_call.answer(here.coordinator, here.count, here.index, agreed, given.start_timeout_s)
     call.watch(given.heartbeat_timeout_s, _end)
-    _initialize(here, call, given.start_timeout_s, given.heartbeat_timeout_s)
-    log.info(f"{here.count} processes on {len(set(call.hosts))} host(s), told by {here.told_by}")
     try:
+        _initialize(here, call, given.start_timeout_s, given.heartbeat_timeout_s)
+        log.info(f"{here.count} processes on {len(set(call.hosts))} host(s), told by {here.told_by}")
         yield
     except BaseException as error:
         if _is_broken_link(error):
@@ -87,7 +88,7 @@ def _initialize(here: place.Place, call: roll_call.RollCall, start_s: float, hea
 
 
 def _is_broken_link(error: BaseException) -> bool:
-    return bool(re.search("gloo|nccl|coordination service|socket closed|connection", str(error), re.IGNORECASE))
+    return bool(re.search("gloo|nccl|coordination service|socket closed", str(error), re.IGNORECASE))
 
 
 def _end(line: str) -> None:

@@ -5,7 +5,6 @@ it is written, and one whose seal is missing or broken does not count.
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
 
+from kmerl_jax.cohorts.store import digest
 from kmerl_jax.processes import together
 from kmerl_jax.training.step import State
 
@@ -216,9 +216,11 @@ def _tidy(folder: Path) -> None:
     for path in folder.glob("*.orbax-checkpoint-tmp*"):
         shutil.rmtree(path)
         log.info(f"removed {path.name}, a checkpoint that was being written when the run ended")
-    for step in sorted((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), reverse=True):
+    there = sorted((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
+    unsealed = [step for step in there if not (folder / str(step) / _SEAL).is_file()]
+    for step in there:
         path = folder / str(step)
-        if not (path / _SEAL).is_file():
+        if unsealed == [step]:  # a kill leaves one; several are not of this program, and may be all that there is
             shutil.rmtree(path)
             log.warning(f"removed checkpoint {step}: the run ended before it was sealed")
             continue
@@ -235,14 +237,9 @@ def _files(path: Path) -> list[str]:
     return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file() and file.name != _SEAL)
 
 
-def _digest(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def _write_seal(path: Path) -> None:
     temporary = path / f"{_SEAL}.tmp"
-    digests = {name: _digest(path / name) for name in _files(path)}
+    digests = {name: digest(path / name) for name in _files(path)}
     with open(temporary, "w") as file:
         json.dump(digests, file, indent=1)
         file.flush()
@@ -252,13 +249,15 @@ def _write_seal(path: Path) -> None:
 
 def damage(path: Path) -> str | None:
     """What is wrong with the files of a sealed checkpoint, or None."""
+    if not (path / _SEAL).is_file():
+        return f"it has no {_SEAL}"
     try:
         digests = json.loads((path / _SEAL).read_text())
         there = set(_files(path))
         for name, expected in digests.items():
             if name not in there:
                 return f"{name} is missing"
-            if _digest(path / name) != expected:
+            if digest(path / name) != expected:
                 return f"{name} is not what was written"
     except (OSError, ValueError, AttributeError) as error:
         return f"{_SEAL}: {error}"

@@ -211,6 +211,22 @@ def test_help(module):
     assert not done.stderr
 
 
+def test_a_sigterm_before_the_first_step(demo_store, tmp_path):
+    process = subprocess.Popen(
+        command(*train(demo_store, tmp_path / "run")),
+        cwd=REPOSITORY,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert "store" in process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert said == "terminated; the same command goes on where it was\n"
+
+
 def test_debug_shows_the_traceback(tmp_path):
     done = run(*train(tmp_path / "nowhere", tmp_path / "run"), "--debug")
     assert done.returncode == 1

@@ -102,6 +102,16 @@ def test_what_a_kill_leaves_is_removed(folder, caplog):
     assert "removed checkpoint 4: the run ended before it was sealed" in caplog.text
 
 
+def test_several_without_a_seal_are_kept_aside(folder):
+    """No kill leaves two: they are of another program, and may be all that there is of a run."""
+    for step in (1, 2, 3):
+        (folder / str(step) / "digests.json").unlink()
+    manager = Checkpoints(folder)
+    assert manager.latest is None
+    manager.close()
+    assert sorted(path.name for path in folder.iterdir()) == ["damaged-1", "damaged-2", "damaged-3"]
+
+
 def test_nothing_whole_is_nothing_to_go_on_from(folder):
     for step in (1, 2, 3):
         (folder / str(step) / "digests.json").write_text("{")

@@ -27,12 +27,11 @@ def start(pod, folder, changes, output):
 def reached(moment, folder, wait, began):
     """Whether it is time to kill: at a time, at a number of lines of metrics, or at a state of a checkpoint.
 
-    What a kill before has left of a checkpoint does not count.
+    What a kill before has left of a checkpoint does not count: it is gone when this start writes its metrics.
     """
-    try:
-        written = [path for path in (folder / "checkpoints").glob("*") if path.stat().st_ctime > began]
-    except FileNotFoundError:  # renamed just now
-        return False
+    metrics = folder / "metrics.jsonl"
+    trains = metrics.exists() and metrics.stat().st_mtime > began
+    written = [path for path in (folder / "checkpoints").glob("*") if trains]
     if moment == "start":
         return time.monotonic() > wait
     if moment == "step":
