@@ -74,10 +74,13 @@ def test_sigterm_to_one_process_and_going_on_with_another_number(pod, alone, tmp
 @pytest.mark.parametrize(("lost", "how"), [(1, "KILL"), (0, "KILL"), pytest.param(1, "STOP", marks=pytest.mark.slow)])
 def test_the_loss_of_a_process_ends_the_others_with_its_name(pod, tmp_path, lost, how):
     flags = [f"--signal={how}:5:{lost}", "--heartbeat_timeout_s=8"]
-    done = pod.run(2, 2, tmp_path / "run", *flags, mesh__fsdp=MESHES["mixed"])
+    done = pod.run(2, 2, tmp_path / "run", *flags, mesh__fsdp=MESHES["mixed"], train__stall_s=3)
     why = "it was killed, or its host is gone" if how == "KILL" else "nothing was heard of it for 8 s"
     said = re.findall(r"\[(\d)\] error: process (\d) \(\S+\) is lost: (.*?);", done.stdout)
     assert sorted(said) == [(str(n), str(lost), why) for n in range(2) if n != lost]
+    if how == "STOP":  # the other waits in its step, and says so before it is told why
+        stalled = "process 0: step has taken 3 s: waiting for the devices, or for another process"
+        assert stalled in done.stdout[: done.stdout.index("error:")]
     assert done.returncode in ((137, 1) if how == "KILL" else (1,))
     assert checkpoints.steps(tmp_path / "run" / "checkpoints")[-1] >= 2
 
