@@ -213,7 +213,7 @@ if __name__ == "__main__":
 
 def test_workers_end_with_the_process_that_started_them(tmp_path):
     (tmp_path / "orphaned.py").write_text(ORPHANED)
-    environment = {"PYTHONPATH": str(REPOSITORY), **os.environ}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     # Its output ends when the last process that holds it has ended.
     done = subprocess.run([sys.executable, tmp_path / "orphaned.py"], capture_output=True, env=environment, timeout=300)
     assert done.stdout == b"working"
