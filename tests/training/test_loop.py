@@ -28,14 +28,14 @@ def fit(small_config, tmp_path):
     asked, train, val = pairs.load(Store(small_config.data.store), encoder, small_config)
     texts = make_texts(encoder, asked.entities)
 
-    def run(name, devices=1, objective=None, **changes):
+    def run(name, devices=1, objective=None, validated=False, **changes):
         config = small_config.copy_and_resolve_references()
         config.update_from_flattened_dict(changes)
         objective = objective or build_objective(config, texts)
         mesh = sharding.make_mesh(config.mesh.fsdp, jax.devices()[:devices])
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        state = loop.fit(objective, train, val, config, config.train.steps, folder, mesh)
+        state = loop.fit(objective, train, val if validated else None, config, config.train.steps, folder, mesh)
         return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()], state
 
     return run
@@ -46,7 +46,8 @@ def losses(lines, split=None):
 
 
 def test_the_loss_falls_and_everything_is_written(fit, tmp_path):
-    lines, state = fit("a", **{"train.steps": 60, "train.validate_every": 30, "optimizer.warmup_steps": 5})
+    changes = {"train.steps": 60, "train.validate_every": 30, "optimizer.warmup_steps": 5}
+    lines, state = fit("a", validated=True, **changes)
     train, val = losses(lines), losses(lines, "val")
     assert list(train) == list(range(1, 61))
     assert list(val) == [30, 60]
@@ -69,7 +70,7 @@ class Interrupted(Exception):
 
 
 def test_an_interrupted_run_goes_on_to_the_bit(fit, monkeypatch):
-    whole, final = fit("whole")
+    whole, final = fit("whole", validated=True)
     real = loop._Loop._train
 
     def stop_at_five(self, step, *arguments):
@@ -79,9 +80,9 @@ def test_an_interrupted_run_goes_on_to_the_bit(fit, monkeypatch):
 
     monkeypatch.setattr(loop._Loop, "_train", stop_at_five)
     with pytest.raises(Interrupted):
-        fit("killed")
+        fit("killed", validated=True)
     monkeypatch.setattr(loop._Loop, "_train", real)
-    lines, resumed = fit("killed")
+    lines, resumed = fit("killed", validated=True)
     assert losses(lines) == losses(whole)
     assert losses(lines, "val") == losses(whole, "val")
     assert [line["step"] for line in lines if "split" not in line] == [1, 2, 3, 4, 5, 6]
@@ -175,7 +176,7 @@ def test_a_non_finite_update_stops_the_run_and_nothing_is_saved_past_it(fit, tmp
 
 
 def test_a_sigterm_stops_after_a_saved_step_and_the_run_goes_on_to_the_bit(fit, monkeypatch, tmp_path):
-    whole, final = fit("whole")
+    whole, final = fit("whole", validated=True)
     real = loop._Loop._train
 
     def signalled(self, step, *arguments):
@@ -185,10 +186,10 @@ def test_a_sigterm_stops_after_a_saved_step_and_the_run_goes_on_to_the_bit(fit, 
 
     monkeypatch.setattr(loop._Loop, "_train", signalled)
     with pytest.raises(Preempted, match="SIGTERM: stopped after step 4, which is saved"):
-        fit("stopped")
+        fit("stopped", validated=True)
     assert checkpoints.steps(tmp_path / "stopped" / "checkpoints") == [2, 4]
     monkeypatch.setattr(loop._Loop, "_train", real)
-    lines, resumed = fit("stopped")
+    lines, resumed = fit("stopped", validated=True)
     assert losses(lines) == losses(whole)
     assert losses(lines, "val") == losses(whole, "val")
     jax.tree.map(np.testing.assert_array_equal, resumed, final)
