@@ -10,7 +10,6 @@ of the config can be given as --config.FIELD=VALUE; kmerl_jax/config.py lists th
 again goes on from the last checkpoint; a finished run prints its results.
 """
 
-import os
 from pathlib import Path
 
 import jax
@@ -19,7 +18,6 @@ from absl import flags
 from ml_collections import config_flags
 
 from kmerl_jax import command
-from kmerl_jax.cohorts import catalog, demo, preparation
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.evaluation import end_of_run, inference, linear_probe
 from kmerl_jax.evaluation.task import own
@@ -72,7 +70,7 @@ def train(config) -> None:
     for leads in config.evaluation.lead_sets:
         parse_leads(leads)
     encoder = text_encoders.load(config.text, product_dtype(config.train.dtype), config.train.remat)
-    store = open_store(config)
+    store = pairs.open_store(config, command.Progress)
     with together.first_process_first():
         run = Run(Path(_WORKDIR.value or f"runs/{config.name}-{config.recipe}"), config)
         run.claim()
@@ -99,23 +97,6 @@ def train(config) -> None:
     log.info(end_of_run.table(results))
     log.info(f"results: {run.results}")
     log.info(end_of_run.last_line(results))
-
-
-def open_store(config) -> Store:
-    """The store of a config; the demo's own is simulated first if it is not there yet."""
-    path = Path(config.data.store)
-    with together.first_process_first():
-        if config.recipe == "demo" and path == demo.STORE and not path.exists():
-            log.info(f"simulating {demo.RECORDS:,} ECGs into {demo.files_of(path)}: not patients, a demonstration")
-            workers = os.cpu_count() or 1
-            demo.simulate(demo.files_of(path), demo.RECORDS, 0, workers, command.Progress("simulating", "ECGs"))
-            cohort = catalog.load("demo", demo.files_of(path))
-            preparation.prepare(cohort, path, workers, progress=command.Progress("preparing", "records"))
-    store = Store(path, config.data.unreadable == "skip")
-    log.info(store.summary())
-    for line in store.damaged:
-        log.info(line)
-    return store
 
 
 def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh) -> dict:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -83,6 +83,37 @@ def random_encoder(model: KMerl, seed: int) -> dict:
     return jax.device_get(jax.jit(lambda key: model.init(key, bag, method="pooled")["params"])(jax.random.key(seed)))
 
 
+def over_windows(
+    forward: Callable[[dict, tokens.Tokens], dict[str, jax.Array]],
+    normalization: str,
+    mesh: Mesh,
+    leads: Sequence[str],
+    derive: bool = False,
+    samples: int | None = None,
+) -> Callable[..., dict[str, jax.Array]]:
+    """A compiled function of parameters and windows that shows a function of tokens the chosen leads.
+
+    Args:
+        forward: of parameters and a batch's tokens to arrays [B, ...].
+        normalization: of the tokens.
+        mesh: the devices.
+        leads: see `View`, as the rest.
+        derive: see `View`.
+        samples: see `View`.
+
+    Returns:
+        A function of (params, signal [B, 12, 5000], presence [B, 12], segments [B]) to what `forward` gives, and
+        "seen" [B].
+    """
+    ids = lead_ids(leads)
+
+    def run(params, signal, presence, segments):
+        bag = tokens.all_tokens(signal, presence, segments, ids, derive, samples)
+        return forward(params, tokens.normalize(bag, normalization)) | {"seen": bag.valid.any(1)}
+
+    return jax.jit(run, out_shardings=sharding.replicated(mesh))
+
+
 def apply(
     forward: Callable[[dict, tokens.Tokens], dict[str, jax.Array]],
     params: dict,
@@ -106,15 +137,9 @@ def apply(
         batch_size: ECGs of 12 leads at a time on each device, or more of fewer leads.
         progress: called with the number of ECGs done and the number in all.
     """
-    ids = lead_ids(view.leads)
+    run = over_windows(forward, normalization, mesh, view.leads, view.derive, view.samples)
     # A device computes the same however many there are, so its share is what the size is of.
-    batch_size = -(-batch_size * len(STANDARD) // len(ids)) * mesh.size
-
-    def run(params, signal, presence, segments):
-        bag = tokens.all_tokens(signal, presence, segments, ids, view.derive, view.samples)
-        return forward(params, tokens.normalize(bag, normalization)) | {"seen": bag.valid.any(1)}
-
-    run = jax.jit(run, out_shardings=sharding.replicated(mesh))
+    batch_size = -(-batch_size * len(STANDARD) // len(view.leads)) * mesh.size
     share = batch_size // jax.process_count()  # a process reads its own block of each batch, and gets the whole answer
     parts = []
     for start in range(0, len(rows), batch_size):

@@ -15,7 +15,50 @@ from kmerl_jax.models.bert import Bert
 from kmerl_jax.text import checkpoint
 
 _BATCH_TOKENS = 4096  # of one batch: many short texts or few long ones
-_SHORTEST = 16  # tokens to which the shortest texts are padded
+
+
+class BatchedBert:
+    """A BERT over texts of any lengths, in batches of similar length, split over this host's devices."""
+
+    def __init__(self, bert: Bert, weights: dict, window: int, shortest: int = 16):
+        """Args:
+        bert: the module.
+        weights: its parameters.
+        window: most tokens of a text.
+        shortest: tokens to which the shortest texts are padded.
+        """
+        mesh = Mesh(np.array(jax.local_devices()), ("data",))
+        self._devices = mesh.size
+        self._split = NamedSharding(mesh, PartitionSpec("data"))
+        self._params = jax.device_put(weights, NamedSharding(mesh, PartitionSpec()))
+        self._forward = jax.jit(lambda params, ids, valid: bert.apply({"params": params}, ids, valid))
+        self._width, self._window, self._shortest = bert.sizes.width, window, shortest
+
+    def __call__(
+        self, texts: Sequence[Sequence[int]], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> np.ndarray:
+        """Embeddings [N, E] float32; they depend neither on what else is embedded nor on padding.
+
+        Args:
+            texts: the tokens of N texts.
+            progress: called with the number of texts done and the number in all.
+        """
+        out = np.zeros((len(texts), self._width), np.float32)
+        buckets: dict[int, list[int]] = {}
+        for n, ids in enumerate(texts):
+            buckets.setdefault(max(self._shortest, 1 << (len(ids) - 1).bit_length()), []).append(n)
+        done = 0
+        for length, rows in sorted(buckets.items()):
+            length = min(length, self._window)
+            size = min(max(_BATCH_TOKENS // length, 1), 1 << (len(rows) - 1).bit_length())
+            size = -(-size // self._devices) * self._devices
+            for start in range(0, len(rows), size):
+                part = rows[start : start + size]
+                batch = jax.device_put(_padded([texts[n] for n in part], size, length), self._split)
+                out[part] = jax.device_get(self._forward(self._params, *batch))[: len(part)]
+                done += len(part)
+                progress(done, len(texts))
+        return out
 
 
 class BertEncoder:
@@ -69,12 +112,7 @@ class BertEncoder:
         self.weights = checkpoint.convert(checkpoint.read_weights(folder), bert)
         self._tokenizer = _load_tokenizer(folder, sizes.vocabulary)
         self._window = window
-        mesh = Mesh(np.array(jax.local_devices()), ("data",))
-        self._devices = mesh.size
-        self._split = NamedSharding(mesh, PartitionSpec("data"))
-        self._whole = NamedSharding(mesh, PartitionSpec())
-        self._params = jax.device_put(self.weights, self._whole)
-        self._forward = jax.jit(lambda params, ids, valid: bert.apply({"params": params}, ids, valid))
+        self._batched = BatchedBert(bert, self.weights, window)
         self.name, self.width, self.cut = name, sizes.width, 0
         self.fingerprint = f"bert-1 {_digest(folder)} {pooling} {window} {jnp.dtype(dtype).name}"
 
@@ -87,23 +125,7 @@ class BertEncoder:
             texts: N texts.
             progress: called with the number of texts done and the number in all.
         """
-        out = np.zeros((len(texts), self.width), np.float32)
-        tokens = self._tokenize(texts)
-        buckets: dict[int, list[int]] = {}
-        for n, ids in enumerate(tokens):
-            buckets.setdefault(max(_SHORTEST, 1 << (len(ids) - 1).bit_length()), []).append(n)
-        done = 0
-        for length, rows in sorted(buckets.items()):
-            length = min(length, self._window)
-            size = min(max(_BATCH_TOKENS // length, 1), 1 << (len(rows) - 1).bit_length())
-            size = -(-size // self._devices) * self._devices
-            for start in range(0, len(rows), size):
-                part = rows[start : start + size]
-                batch = jax.device_put(_padded([tokens[n] for n in part], size, length), self._split)
-                out[part] = jax.device_get(self._forward(self._params, *batch))[: len(part)]
-                done += len(part)
-                progress(done, len(texts))
-        return out
+        return self._batched(self._tokenize(texts), progress)
 
     def tokens(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens [N, L] int32 and which of them are valid [N, L] bool; L fits the longest text."""
@@ -114,7 +136,7 @@ class BertEncoder:
         """The same encoder with the weights that a run arrived at, as NumPy arrays."""
         encoder = copy.copy(self)
         encoder.weights = weights
-        encoder._params = jax.device_put(encoder.weights, self._whole)
+        encoder._batched = BatchedBert(self.bert, weights, self._window)
         return encoder
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:

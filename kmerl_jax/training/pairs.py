@@ -1,10 +1,13 @@
 """ECGs paired with what is said of them: from a store to the examples of each split."""
 
 import logging
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from kmerl_jax.cohorts import catalog, demo, preparation
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.knowledge import mining, queries
 from kmerl_jax.knowledge.statements import clean_report
@@ -14,6 +17,33 @@ from kmerl_jax.text.encoder import TextEncoder
 from kmerl_jax.training.stream import Examples
 
 log = logging.getLogger(__name__)
+
+
+def open_store(config, progress: Callable[[str, str], Callable[[int, int], None]]) -> Store:
+    """The store of a config; the demo's own is simulated first if it is not there yet.
+
+    Args:
+        config: the run's config.
+        progress: of a piece of work and what is counted, makes what is called with the number done and the number in
+            all.
+
+    Raises:
+        FileNotFoundError: there is no store.
+        ValueError: it is of another version, or damaged.
+    """
+    path = Path(config.data.store)
+    with together.first_process_first():
+        if config.recipe == "demo" and path == demo.STORE and not path.exists():
+            log.info(f"simulating {demo.RECORDS:,} ECGs into {demo.files_of(path)}: not patients, a demonstration")
+            workers = os.cpu_count() or 1
+            demo.simulate(demo.files_of(path), demo.RECORDS, 0, workers, progress("simulating", "ECGs"))
+            cohort = catalog.load("demo", demo.files_of(path))
+            preparation.prepare(cohort, path, workers, progress=progress("preparing", "records"))
+    store = Store(path, config.data.unreadable == "skip")
+    log.info(store.summary())
+    for line in store.damaged:
+        log.info(line)
+    return store
 
 
 def load(

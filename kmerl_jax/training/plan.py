@@ -33,9 +33,10 @@ UTILISATION = 0.4
 """Share of the peak FLOP/s that matrix products are taken to reach."""
 QUERIES = 277
 """The paper's entities: how many a store gives is not known without it."""
-# What MedCPT is: BERT-base with PubMedBERT's vocabulary.
-_BERT = BertSizes(30522, 768, 12, 12, 3072, 512, 2, "gelu", 1e-12)
-_NAME_TOKENS = 16  # of the longest name of an entity, about
+NAME_TOKENS = 16
+"""Of the longest name of an entity, about."""
+MEDCPT = BertSizes(30522, 768, 12, 12, 3072, 512, 2, "gelu", 1e-12)
+"""BERT-base with PubMedBERT's vocabulary."""
 # Sums that are combined are named after one of them; apart, each tells whether it is of 16 bits. Code that is never run
 # need not be fast.
 _COMPILER_OPTIONS = {"xla_disable_hlo_passes": "cpu-all-reduce-combiner", "xla_backend_optimization_level": 0}
@@ -207,7 +208,7 @@ def batch_shapes(config) -> Batch:
     } | (
         {"text_tokens": (tokens, jnp.int32), "text_valid": (tokens, bool)}
         if layers
-        else {"text": ((_BERT.width,), jnp.float32)}
+        else {"text": ((MEDCPT.width,), jnp.float32)}
     )
     return {name: jax.ShapeDtypeStruct((size, *shape), dtype) for name, (shape, dtype) in shapes.items()}
 
@@ -240,16 +241,26 @@ def activations(build: Callable[[int], Objective], params: Params, batch: Batch,
 
 def _texts(config) -> Texts:
     """The text side of a step in shapes: embeddings of BERT's width, or a BERT that learns."""
-    layers = config.text.trainable_layers
-    if not 0 <= layers <= _BERT.depth:
-        raise ValueError(f"text.trainable_layers={layers} is not within 0 to {_BERT.depth}, the layers of BERT-base")
-    if not layers:
-        return FrozenTexts(np.zeros((QUERIES, _BERT.width), np.float32))
-    dtype = product_dtype(config.train.dtype)
-    bert = Bert(_BERT, config.text.pooling, layers, config.text.dropout, dtype, config.train.remat)
-    tokens, valid = np.zeros((QUERIES, _NAME_TOKENS), np.int32), np.ones((QUERIES, _NAME_TOKENS), bool)
+    if not config.text.trainable_layers:
+        return FrozenTexts(np.zeros((QUERIES, MEDCPT.width), np.float32))
+    bert = bert_of(config)
+    tokens, valid = np.zeros((QUERIES, NAME_TOKENS), np.int32), np.ones((QUERIES, NAME_TOKENS), bool)
     weights = jax.eval_shape(bert.init, jax.random.key(0), tokens, valid)["params"]
     return TrainedTexts(bert, weights, tokens, valid)
+
+
+def bert_of(config) -> Bert:
+    """A BERT of MedCPT's size, as `config.text` wants it.
+
+    Raises:
+        ValueError: it has not as many layers to train.
+    """
+    text, dtype = config.text, product_dtype(config.train.dtype)
+    if not 0 <= text.trainable_layers <= MEDCPT.depth:
+        raise ValueError(
+            f"text.trainable_layers={text.trainable_layers} is not within 0 to {MEDCPT.depth}, the layers of BERT-base"
+        )
+    return Bert(MEDCPT, text.pooling, text.trainable_layers, text.dropout, dtype, config.train.remat)
 
 
 def _bytes(x) -> int:
@@ -300,7 +311,7 @@ def describe(plan: Plan) -> str:
         ],
         "assumed": [
             f"the longer of products at {UTILISATION:.0%} of bfloat16's peak and all held written and read once;",
-            f"then links at full speed, no latency, no overlap; {QUERIES} queries, texts of {_BERT.width} numbers",
+            f"then links at full speed, no latency, no overlap; {QUERIES} queries, texts of {MEDCPT.width} numbers",
         ],
         "figures": list(target.sources),
     }

@@ -18,7 +18,6 @@ import numpy as np
 from configs import vit_tiny
 from kmerl_jax import command
 from kmerl_jax.text.lexical import LexicalEncoder
-from kmerl_jax.train import open_store
 from kmerl_jax.training import loop, pairs, sharding
 from kmerl_jax.training.objective import build_objective
 from kmerl_jax.training.texts import make_texts
@@ -81,7 +80,7 @@ class Paused:
 def main() -> None:
     """Prints seconds per step of both loops."""
     config = vit_tiny.get_config()
-    encoder, store, mesh = LexicalEncoder(), open_store(config), sharding.make_mesh()
+    encoder, store, mesh = LexicalEncoder(), pairs.open_store(config, command.Progress), sharding.make_mesh()
     asked, examples, _ = pairs.load(store, encoder, config)
     objective = build_objective(config, make_texts(encoder, asked.entities), mesh.size)
     streams = []

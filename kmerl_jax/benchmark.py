@@ -1,0 +1,79 @@
+"""Measures how fast training, its parts, and answers are on this machine.
+
+    python -m kmerl_jax.benchmark --config=configs/vit_tiny.py:mimic --what=step
+    python -m kmerl_jax.benchmark --config=configs/vit_tiny.py --what=input
+    python -m kmerl_jax.benchmark --config=configs/vit_tiny.py --what=end_to_end --seconds=60 --json=end_to_end.json
+    python -m kmerl_jax.benchmark --config=configs/vit_tiny.py --what=inference
+
+step: the training step, on a batch of random numbers that is on the devices already. input: reading batches of the
+config's store. end_to_end: both, as train does them, with metrics. text: embedding reports with a BERT of MedCPT's
+size. inference: answers to all queries, one ECG at a time and in batches, with 12, 6, 3 and 1 leads. Everything is
+warmed up, repeated, and told as the median of the repeats with the slowest and the fastest.
+"""
+
+from pathlib import Path
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from kmerl_jax import command
+from kmerl_jax.processes import start
+from kmerl_jax.text import encoder as text_encoders
+from kmerl_jax.throughput.result import Options, Result
+from kmerl_jax.training import pairs
+from kmerl_jax.training.objective import product_dtype
+from kmerl_jax.training.run import flat
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :RECIPE.")
+_WHAT = flags.DEFINE_enum("what", "step", ("step", "input", "end_to_end", "text", "inference"), "What is measured.")
+_QUERIES = flags.DEFINE_integer("queries", 277, "Names asked for, where no store says how many.", lower_bound=1)
+_SECONDS = flags.DEFINE_float("seconds", 5.0, "How long each repeat takes, about.", lower_bound=0.0)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "How often everything is measured.", lower_bound=2)
+_JSON = flags.DEFINE_string("json", None, "File for everything that was measured, with versions and the config.")
+
+log = command.log
+
+
+def main() -> None:
+    """Measures, prints, and keeps the result."""
+    config = _CONFIG.value
+    if config is None:
+        raise ValueError("--config is missing, for example --config=configs/vit_tiny.py")
+    if _JSON.value and not Path(_JSON.value).absolute().parent.is_dir():
+        raise ValueError(f"--json={_JSON.value} is in a folder that is not there")
+    options = Options(_QUERIES.value, _SECONDS.value, _REPEATS.value)
+    with start.joined(flat(config.to_dict()) | {"what": _WHAT.value}):
+        result = measure(config, options)
+        log.info(result.describe())
+        if _JSON.value and jax.process_index() == 0:
+            result.save(Path(_JSON.value), _WHAT.value, config.to_dict(), options)
+
+
+def measure(config, options: Options) -> Result:
+    """What `--what` names."""
+    # Each imported where it is wanted: text brings transformers, which takes seconds.
+    if _WHAT.value == "step":
+        from kmerl_jax.throughput import training_step
+
+        return training_step.measure(config, options)
+    if _WHAT.value == "inference":
+        from kmerl_jax.throughput import answering
+
+        return answering.measure(config, options)
+    store = pairs.open_store(config, command.Progress)
+    if _WHAT.value == "text":
+        from kmerl_jax.throughput import text_embedding
+
+        return text_embedding.measure(config, store, options)
+    from kmerl_jax.throughput import end_to_end, input_stream
+
+    encoder = text_encoders.load(config.text, product_dtype(config.train.dtype), config.train.remat)
+    asked, examples, _ = pairs.load(store, encoder, config, command.Progress("embedding", "reports"))
+    if _WHAT.value == "input":
+        return input_stream.measure(config, examples, options)
+    return end_to_end.measure(config, examples, asked.entities, encoder, options)
+
+
+if __name__ == "__main__":
+    command.run(main, __doc__)

@@ -1,0 +1,1 @@
+"""How fast the program is, beside what the machine can do and what others do on it."""

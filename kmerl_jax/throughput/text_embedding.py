@@ -1,0 +1,47 @@
+"""Embedding reports: batches of similar length beside texts padded to the whole window."""
+
+import re
+
+import numpy as np
+
+from kmerl_jax.cohorts.store import Store
+from kmerl_jax.knowledge.statements import clean_report
+from kmerl_jax.text.bert import BatchedBert
+from kmerl_jax.throughput import synthetic
+from kmerl_jax.throughput.result import Options, Result
+from kmerl_jax.throughput.timing import Contender, race
+from kmerl_jax.training import plan
+
+
+def random_tokens(reports: list[str], rng: np.random.Generator, window: int) -> list[list[int]]:
+    """Tokens that mean nothing, as many as words and punctuation marks: about what a vocabulary of medicine gives."""
+    counts = [min(len(re.findall(r"\w+|[^\w\s]", report)) + 2, window) for report in reports]
+    return [rng.integers(0, plan.MEDCPT.vocabulary, count).tolist() for count in counts]
+
+
+def measure(config, store: Store, options: Options) -> Result:
+    """Times a BERT of MedCPT's size with random weights on a sample of a store's distinct reports."""
+    rng, window = np.random.default_rng(config.seed), config.text.window
+    reports = sorted({clean_report([report]) for report in store.table["report"]})
+    sample = [reports[n] for n in rng.permutation(len(reports))[: config.train.batch_size]]
+    tokens = random_tokens(sample, rng, window)
+    bert = plan.bert_of(config)
+    weights = synthetic.random_weights(bert, config.seed)
+    contenders = [
+        _contender("kmerl_jax", BatchedBert(bert, weights, window), tokens),
+        _contender(f"kmerl_jax, padded to {window}", BatchedBert(bert, weights, window, shortest=window), tokens),
+    ]
+    timed = race(contenders, options.repeats, options.seconds)
+    lengths = np.array([len(ids) for ids in tokens])
+    facts = {"tokens": {"median": float(np.median(lengths)), "longest": int(lengths.max())}}
+    lines = [f"tokens         {np.median(lengths):.0f} of a report (median), {lengths.max()} of the longest"]
+    title = f"text: {len(sample):,} of {len(reports):,} distinct reports of {store.path}, BERT-base, random weights"
+    return Result(title, "texts", timed, facts, lines)
+
+
+def _contender(name: str, embed: BatchedBert, tokens: list[list[int]]) -> Contender:
+    def run(turns: int) -> None:
+        for _ in range(turns):
+            embed(tokens)
+
+    return Contender(name, len(tokens), run)

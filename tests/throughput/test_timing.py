@@ -1,0 +1,60 @@
+import pytest
+
+from kmerl_jax.throughput import timing
+from kmerl_jax.throughput.result import Result
+from kmerl_jax.throughput.timing import Contender, Timed
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes when it is told to."""
+    now = [100.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+
+    def passes(seconds):
+        now[0] += seconds
+
+    return passes
+
+
+def test_contenders_take_turns_and_the_median_counts(clock):
+    order = []
+    # Of each turn: two to warm up, one to see how long it takes, then five repeats of two turns.
+    slow_s = iter([9, 9, 1, 1, 3, 1, 1, 2, 2, 1, 1, 5, 5])
+
+    def slow(turns):
+        order.append("slow")
+        clock(sum(next(slow_s) for _ in range(turns)))
+
+    def fast(turns):
+        order.append("fast")
+        clock(0.25 * turns)
+
+    first, second = timing.race([Contender("slow", 8, slow), Contender("fast", 8, fast)], repeats=5, seconds=2)
+    assert order == ["slow", "slow", "fast", "fast", *["slow", "fast"] * 5]
+    assert first.seconds == (2, 1, 2, 1, 5)
+    assert (first.turn_s, first.rate, first.spread) == (2, 4, (1.6, 8))
+    assert second.seconds == (0.25,) * 5
+    assert second.rate == 32
+
+
+def test_a_turn_longer_than_the_repeat_is_one_turn(clock):
+    taken = []
+    timing.race([Contender("slow", 1, lambda turns: (taken.append(turns), clock(60 * turns)))], 3, 5)
+    assert taken == [2, 1, 1, 1, 1]
+
+
+def test_latencies_are_of_single_turns(clock):
+    found = timing.latencies(Contender("one", 1, lambda turns: clock(0.5 * turns)), seconds=20)
+    assert found.tolist() == [0.5] * 40
+    assert len(timing.latencies(Contender("one", 1, lambda turns: clock(9 * turns)), seconds=20)) == 10
+
+
+def test_a_result_is_a_table_of_ratios():
+    timed = [Timed("kmerl_jax", 32, (1.0, 2.0, 4.0)), Timed("other", 32, (8.0, 8.0, 8.0))]
+    said = Result("step: x", "ECG", timed, {}, ["work"]).describe().splitlines()
+    assert said[0] == "step: x"
+    assert said[1].split() == ["ECG/s", "slowest", "to", "fastest", "ms", "a", "turn", "ratio"]
+    assert said[2].split() == ["kmerl_jax", "16", "8", "to", "32", "2000", "1.00"]
+    assert said[3].split() == ["other", "4", "4", "to", "4", "8000", "0.25"]
+    assert said[4] == "work"

@@ -1,0 +1,75 @@
+import jax
+import numpy as np
+import pytest
+
+from kmerl_jax.config import base
+from kmerl_jax.throughput import synthetic, work
+from kmerl_jax.training import flops
+from kmerl_jax.training.objective import build_objective
+
+Q, E, B = 40, 768, 8
+
+
+def config_of(min_leads, max_leads, self_attention=False):
+    config = base("small", "mimic")
+    config.model.update(width=64, depth=2, heads=2, projection=32, query_width=48, query_depth=2, query_heads=2)
+    config.model.update(mlp_ratio=3, query_mlp_ratio=2, query_self_attention=self_attention)
+    config.masking.update(min_leads=min_leads, max_leads=max_leads)
+    config.train.batch_size = B
+    return config
+
+
+def loss_of(config):
+    """The loss of a batch as a function of parameters, and their shapes."""
+    objective = build_objective(config, synthetic.texts(config, Q))
+    batch, key = jax.device_put(synthetic.batch(config, Q)), jax.random.key(0)
+    params = jax.eval_shape(lambda: objective.init(key, batch))
+    return lambda params: objective.loss(params, batch, key, True)[0], params
+
+
+@pytest.mark.parametrize("leads", [1, 3])
+@pytest.mark.parametrize("self_attention", [False, True])
+def test_it_is_what_the_program_computes_and_no_more_than_that(leads, self_attention):
+    config = config_of(leads, leads, self_attention)
+    loss, params = loss_of(config)
+    parts = work.of_training(config, Q, E).values()
+    # Not useful: the retrieval accuracy, and what is asked before the ECG is looked at, for all but one record.
+    asked = Q * 48**2 + self_attention * (4 * Q * 48**2 + 2 * Q**2 * 48)
+    retrieval, repeated = B**2 * 32, (B - 1) * asked
+    forward = flops.count(jax.make_jaxpr(loss)(params))
+    assert forward == pytest.approx(B * sum(part.forward for part in parts) + 2 * (retrieval + repeated), rel=1e-12)
+    step = flops.count(jax.make_jaxpr(jax.value_and_grad(loss))(params))
+    assert step == pytest.approx(B * sum(part.step for part in parts) + 2 * (retrieval + 3 * repeated), rel=1e-12)
+
+
+def test_unequal_records_count_as_their_mean():
+    one, two, three = (work.of_training(config_of(n, n), Q, E) for n in (1, 2, 3))
+    mixed = work.of_training(config_of(1, 3), Q, E)
+    for name, part in mixed.items():
+        assert part.step == pytest.approx((one[name].step + two[name].step + three[name].step) / 3)
+
+
+def test_xla_counts_a_little_more():
+    """All that is not a product counts there, too."""
+    config = config_of(1, 1)
+    config.model.update(width=256, heads=4, query_width=256, query_heads=4)
+    loss, params = loss_of(config)
+    analysis = jax.jit(jax.value_and_grad(loss)).lower(params).compile().cost_analysis()
+    useful = B * sum(part.step for part in work.of_training(config, Q, E).values())
+    assert 1 < analysis["flops"] / useful < 1.25
+
+
+def test_inference_sees_whole_leads_and_keeps_no_gradient():
+    config = config_of(1, 1)
+    parts = work.of_inference(config, 2, Q, E)
+    tokens, width, asked = 100, 64, 48
+    encoder = tokens * 100 * width + 2 * ((4 + 2 * 3) * width**2 * tokens + 2 * width * tokens**2)
+    layer = Q * asked**2 * (2 + 2 * 2) + 2 * tokens * asked * width + 2 * Q * tokens * asked
+    assert parts == {"encoder": 2 * encoder, "query network": 2 * (Q * E * asked + 2 * layer + Q * asked)}
+
+
+def test_bytes():
+    config = config_of(1, 3)
+    batch = {"signal": np.zeros((4, 12, 5000), np.int16), "index": np.zeros(4, np.uint32)}
+    assert work.bytes_to_device(batch) == 120_004
+    assert work.bytes_seen(config) == 2 * 38 * 100 * 2
