@@ -20,6 +20,7 @@ from ml_collections import config_flags
 from kmerl_jax import command
 from kmerl_jax.processes import start
 from kmerl_jax.text import encoder as text_encoders
+from kmerl_jax.throughput import peers
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.training import pairs
 from kmerl_jax.training.objective import product_dtype
@@ -30,6 +31,7 @@ _WHAT = flags.DEFINE_enum("what", "step", ("step", "input", "end_to_end", "text"
 _QUERIES = flags.DEFINE_integer("queries", 277, "Names asked for, where no store says how many.", lower_bound=1)
 _SECONDS = flags.DEFINE_float("seconds", 5.0, "How long each repeat takes, about.", lower_bound=0.0)
 _REPEATS = flags.DEFINE_integer("repeats", 5, "How often everything is measured.", lower_bound=2)
+_PEER = flags.DEFINE_boolean("peer", False, "Race PyTorch on the same work, and MERL's recipe; needs torch.")
 _JSON = flags.DEFINE_string("json", None, "File for everything that was measured, with versions and the config.")
 
 log = command.log
@@ -42,7 +44,9 @@ def main() -> None:
         raise ValueError("--config is missing, for example --config=configs/vit_tiny.py")
     if _JSON.value and not Path(_JSON.value).absolute().parent.is_dir():
         raise ValueError(f"--json={_JSON.value} is in a folder that is not there")
-    options = Options(_QUERIES.value, _SECONDS.value, _REPEATS.value)
+    if _PEER.value:
+        peers.check()
+    options = Options(_QUERIES.value, _SECONDS.value, _REPEATS.value, _PEER.value)
     with start.joined(flat(config.to_dict()) | {"what": _WHAT.value}):
         result = measure(config, options)
         log.info(result.describe())

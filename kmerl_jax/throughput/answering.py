@@ -7,7 +7,7 @@ from kmerl_jax.evaluation import inference
 from kmerl_jax.models.tokens import Tokens
 from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.signals.waveform import SEGMENT
-from kmerl_jax.throughput import synthetic, work
+from kmerl_jax.throughput import peers, synthetic, work
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.timing import Contender, latencies, race
 from kmerl_jax.training import plan, sharding
@@ -60,18 +60,24 @@ def measure(config, options: Options) -> Result:
     answers = Answers(config, options.queries)
     devices = answers.devices
     batches = {n: -(-config.evaluation.batch_size * len(STANDARD) // n) * devices for n in LEADS}
-    timed = race([answers.contender(LEADS[n], batches[n]) for n in LEADS], options.repeats, options.seconds)
+
+    def contenders(n: int, size: int) -> list[Contender]:
+        others = [peers.answers(config, LEADS[n], size, options.queries)] if options.peer else []
+        return [answers.contender(LEADS[n], size), *others]
+
+    timed = race([one for n in LEADS for one in contenders(n, batches[n])], options.repeats, options.seconds)
     facts, lines = {"latency_s": {}, "gflops_per_ecg": {}}, []
-    for n, leads in LEADS.items():
-        taken = latencies(answers.contender(leads, devices), options.seconds)
-        middle, slow = np.percentile(taken, [50, 95])
+    for n in LEADS:
         flops = sum(work.of_inference(config, n, options.queries, plan.MEDCPT.width).values())
-        facts["latency_s"][n] = {"p50": middle, "p95": slow, "turns": len(taken)}
         facts["gflops_per_ecg"][n] = flops / 1e9
-        lines.append(
-            f"one ECG, {n:>2} leads   {1e3 * middle:.3g} ms (median of {len(taken)}), {1e3 * slow:.3g} ms (95 %); "
-            f"{flops / 1e9:.3g} GFLOP"
-        )
+        for one in contenders(n, devices):
+            taken = latencies(one, options.seconds)
+            middle, slow = np.percentile(taken, [50, 95])
+            facts["latency_s"][one.name] = {"p50": middle, "p95": slow, "turns": len(taken)}
+            lines.append(
+                f"one ECG: {one.name:<20} {1e3 * middle:.3g} ms (median of {len(taken)}), {1e3 * slow:.3g} ms (95 %); "
+                f"{flops / 1e9:.3g} GFLOP"
+            )
     title = (
         f"inference: {config.name}, {options.queries} queries, batches of "
         f"{', '.join(f'{size} with {n}' for n, size in batches.items())} leads, {devices} x "

@@ -2,10 +2,12 @@
 
 import itertools
 import os
+import tempfile
+from pathlib import Path
 
 import jax
 
-from kmerl_jax.throughput import work
+from kmerl_jax.throughput import peers, work
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.timing import Contender, race
 from kmerl_jax.training.stream import Examples, Stream
@@ -33,7 +35,9 @@ def contender(examples: Examples, config) -> Contender:
 
 def measure(config, examples: Examples, options: Options) -> Result:
     """Times the input."""
-    timed = race([contender(examples, config)], options.repeats, options.seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        others = peers.inputs(examples, config, Path(folder)) if options.peer else []
+        timed = race([contender(examples, config), *others], options.repeats, options.seconds)
     batch = next(iter(Stream(examples, config.train.batch_size, config.seed)))
     sent, seen = work.bytes_to_device(batch), work.bytes_seen(config)
     how = f"{config.data.workers} worker processes" if config.data.workers else "threads"

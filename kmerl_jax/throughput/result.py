@@ -16,11 +16,13 @@ class Options:
         queries: names that are asked for, where no store says how many.
         seconds: how long a contender is timed in a repeat, about.
         repeats: how often every contender is timed.
+        peer: whether PyTorch takes part.
     """
 
     queries: int = 277
     seconds: float = 5.0
     repeats: int = 5
+    peer: bool = False
 
 
 @dataclasses.dataclass

@@ -7,7 +7,7 @@ import numpy as np
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.knowledge.statements import clean_report
 from kmerl_jax.text.bert import BatchedBert
-from kmerl_jax.throughput import synthetic
+from kmerl_jax.throughput import peers, synthetic
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.timing import Contender, race
 from kmerl_jax.training import plan
@@ -31,6 +31,8 @@ def measure(config, store: Store, options: Options) -> Result:
         _contender("kmerl_jax", BatchedBert(bert, weights, window), tokens),
         _contender(f"kmerl_jax, padded to {window}", BatchedBert(bert, weights, window, shortest=window), tokens),
     ]
+    if options.peer:
+        contenders.append(peers.texts(config, tokens))
     timed = race(contenders, options.repeats, options.seconds)
     lengths = np.array([len(ids) for ids in tokens])
     facts = {"tokens": {"median": float(np.median(lengths)), "longest": int(lengths.max())}}

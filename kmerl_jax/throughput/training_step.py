@@ -5,7 +5,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from kmerl_jax.throughput import machine, synthetic, work
+from kmerl_jax.throughput import machine, peers, synthetic, work
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.timing import Contender, race
 from kmerl_jax.training import plan, sharding
@@ -54,8 +54,10 @@ def measure(config, options: Options) -> Result:
     step = Step(config, options.queries)
     size, dtype = config.train.batch_size, product_dtype(config.train.dtype)
     products, flops = machine.products(dtype)
-    contenders = [Contender("kmerl_jax", size, step.run)]
-    *timed, product = race([*contenders, products], options.repeats, options.seconds)
+    others = peers.steps(config, options.queries) if options.peer else []
+    *timed, product = race(
+        [Contender("kmerl_jax", size, step.run), *others, products], options.repeats, options.seconds
+    )
     parts = work.of_training(config, options.queries, plan.MEDCPT.width)
     useful = sum(part.step for part in parts.values())
     devices, matrix_rate = step.devices, flops * product.rate
