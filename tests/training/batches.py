@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from kmerl_jax.config import base
 from kmerl_jax.models.bert import Bert, BertSizes
@@ -56,13 +57,18 @@ def random_like(shapes) -> Params:
     return jax.tree.map(lambda x: (0.3 * rng.normal(size=x.shape)).astype(x.dtype), shapes)
 
 
-def small_objective(texts: Texts, shards: int = 1, **fields) -> KMerlObjective:
-    """K-MERL's, of one layer; `fields` of the config have their dots written as __."""
+def small_config(**fields) -> ConfigDict:
+    """A model of one layer; `fields` have their dots written as __."""
     config = base("small", "demo")
     config.model.update(width=16, depth=1, heads=2, projection=8, query_width=16, query_depth=1, query_heads=2)
     config.masking.update(max_leads=2, masked_segments=30)
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
-    return build_objective(config, texts, shards)
+    return config
+
+
+def small_objective(texts: Texts, shards: int = 1, **fields) -> KMerlObjective:
+    """K-MERL's, of `small_config`."""
+    return build_objective(small_config(**fields), texts, shards)
 
 
 def mesh_of(devices: int, fsdp: int = 1) -> jax.sharding.Mesh:
