@@ -56,20 +56,20 @@ def main() -> None:
 
 def measure(config, options: Options) -> Result:
     """What `--what` names."""
-    # Each imported where it is wanted: text brings transformers, which takes seconds.
+    # Imported where they are wanted: text brings transformers, which takes seconds.
     if _WHAT.value == "step":
-        from kmerl_jax.throughput import training_step
+        from kmerl_jax.throughput import step
 
-        return training_step.measure(config, options)
+        return step.measure(config, options)
     if _WHAT.value == "inference":
-        from kmerl_jax.throughput import answering
+        from kmerl_jax.throughput import inference
 
-        return answering.measure(config, options)
+        return inference.measure(config, options)
     store = pairs.open_store(config, command.Progress)
     if _WHAT.value == "text":
-        from kmerl_jax.throughput import text_embedding
+        from kmerl_jax.throughput import text
 
-        return text_embedding.measure(config, store, options)
+        return text.measure(config, store, options)
     from kmerl_jax.throughput import end_to_end, input_stream
 
     encoder = text_encoders.load(config.text, product_dtype(config.train.dtype), config.train.remat)

@@ -9,8 +9,8 @@ import numpy as np
 from kmerl_jax.text.encoder import TextEncoder
 from kmerl_jax.throughput import input_stream, machine
 from kmerl_jax.throughput.result import Options, Result
+from kmerl_jax.throughput.step import Step
 from kmerl_jax.throughput.timing import Contender, Timed, race
-from kmerl_jax.throughput.training_step import Step
 from kmerl_jax.training import loop, sharding
 from kmerl_jax.training.objective import build_objective
 from kmerl_jax.training.stream import Examples

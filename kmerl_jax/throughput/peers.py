@@ -51,7 +51,7 @@ def steps(config, queries: int) -> list[Contender]:
     batch = synthetic.batch(config, queries)
     rules = Masking(**config.masking)
     drawn = reference.draw(batch, jax.random.key(config.seed), rules)
-    names = synthetic.texts(config, queries).names
+    names = synthetic.names(config, queries)
     tokens, valid = synthetic.random_tokens(np.random.default_rng(0), len(batch["index"]), _TEXT_TOKENS)
     reports = {"signal": batch["signal"], "text_tokens": tokens, "text_valid": valid}
 
@@ -102,7 +102,7 @@ def answers(config, leads: tuple[str, ...], size: int, queries: int) -> Contende
     from tests import torch_reference as reference
 
     device, dtype = _where(config)
-    names = torch.tensor(synthetic.texts(config, queries).names, device=device)
+    names = torch.tensor(synthetic.names(config, queries), device=device)
     model = reference.KMerl(config.model, names.shape[1]).to(device).eval()
     signal = synthetic.signals(np.random.default_rng(0), size)["signal"]
     ids = lead_ids(leads)

@@ -12,13 +12,18 @@ from kmerl_jax.training.texts import FrozenTexts, Texts, TrainedTexts
 
 
 def texts(config, queries: int) -> Texts:
-    """The names of so many entities, embedded as MedCPT would; or a BERT of its size with random weights."""
-    rng = np.random.default_rng(config.seed)
+    """The names of so many entities: as embeddings, or with a BERT that learns, of MedCPT's size."""
     if not config.text.trainable_layers:
-        return FrozenTexts(rng.normal(size=(queries, plan.MEDCPT.width)).astype(np.float32))
+        return FrozenTexts(names(config, queries))
+    rng = np.random.default_rng(config.seed)
     bert = plan.bert_of(config)
     tokens, valid = random_tokens(rng, queries, plan.NAME_TOKENS)
     return TrainedTexts(bert, random_weights(bert, config.seed), tokens, valid)
+
+
+def names(config, queries: int) -> np.ndarray:
+    """Embeddings [queries, 768] float32."""
+    return np.random.default_rng(config.seed).normal(size=(queries, plan.MEDCPT.width)).astype(np.float32)
 
 
 def random_weights(bert: Bert, seed: int) -> dict:

@@ -77,15 +77,18 @@ def _time(contender: Contender, turns: int) -> float:
     return time.perf_counter() - begun
 
 
-def latencies(contender: Contender, seconds: float) -> np.ndarray:
-    """Seconds of each of many single turns.
+def latencies(contenders: Sequence[Contender], seconds: float) -> list[np.ndarray]:
+    """Seconds of each of many single turns, of contenders that alternate.
 
     Args:
-        contender: who; two turns come first and do not count.
-        seconds: how long it goes on; ten turns at least.
+        contenders: who takes part; two turns of each come first and do not count.
+        seconds: how long it goes on for each, about; ten turns at least.
     """
-    contender.run(2)
-    end, taken = time.perf_counter() + seconds, []
-    while len(taken) < 10 or time.perf_counter() < end:
-        taken.append(_time(contender, 1))
-    return np.array(taken)
+    for contender in contenders:
+        contender.run(2)
+    end = time.perf_counter() + seconds * len(contenders)
+    taken: list[list[float]] = [[] for _ in contenders]
+    while len(taken[0]) < 10 or time.perf_counter() < end:
+        for contender, turns in zip(contenders, taken, strict=True):
+            turns.append(_time(contender, 1))
+    return [np.array(turns) for turns in taken]

@@ -7,7 +7,7 @@ import pytest
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.models.bert import BertSizes
 from kmerl_jax.text.lexical import LexicalEncoder
-from kmerl_jax.throughput import answering, end_to_end, input_stream, machine, text_embedding, training_step, work
+from kmerl_jax.throughput import end_to_end, inference, input_stream, machine, step, text, work
 from kmerl_jax.throughput.result import Options
 from kmerl_jax.training import pairs, plan, sharding
 
@@ -26,7 +26,7 @@ def config(small_config, monkeypatch):
 
 
 def test_the_step_is_held_against_matrix_products(config):
-    result = training_step.measure(config, OPTIONS)
+    result = step.measure(config, OPTIONS)
     (ours,), facts = result.timed, result.facts
     useful = sum(part.step for part in work.of_training(config, 9, 32).values())
     assert sum(part["step"] for part in facts["flops_per_ecg"].values()) == useful
@@ -53,7 +53,7 @@ def test_the_input_and_the_whole(config):
 
 def test_answers_by_the_number_of_leads(config):
     config.evaluation.batch_size = 2
-    result = answering.measure(config, OPTIONS)
+    result = inference.measure(config, OPTIONS)
     sizes = {"kmerl_jax, 12 leads": 4, "kmerl_jax, 6 leads": 8, "kmerl_jax, 3 leads": 16, "kmerl_jax, 1 lead": 48}
     assert {one.name: one.items for one in result.timed} == sizes
     assert all(0 < one["p50"] <= one["p95"] for one in result.facts["latency_s"].values())
@@ -62,14 +62,14 @@ def test_answers_by_the_number_of_leads(config):
 
 def test_reports_are_embedded_alike_however_they_are_padded(config, monkeypatch):
     embedded = []
-    real = text_embedding.BatchedBert.__call__
+    real = text.BatchedBert.__call__
 
     def call(self, texts):
         embedded.append(real(self, texts))
         return embedded[-1]
 
-    monkeypatch.setattr(text_embedding.BatchedBert, "__call__", call)
-    result = text_embedding.measure(config, Store(config.data.store), OPTIONS)
+    monkeypatch.setattr(text.BatchedBert, "__call__", call)
+    result = text.measure(config, Store(config.data.store), OPTIONS)
     assert [one.name for one in result.timed] == ["kmerl_jax", "kmerl_jax, padded to 64"]
     assert [one.items for one in result.timed] == [8, 8]
     for other in embedded[1:]:
@@ -79,5 +79,5 @@ def test_reports_are_embedded_alike_however_they_are_padded(config, monkeypatch)
 
 def test_words_and_marks_are_tokens():
     rng = np.random.default_rng(0)
-    lengths = [len(ids) for ids in text_embedding.random_tokens(["Sinus rhythm.", "a " * 99], rng, 50)]
+    lengths = [len(ids) for ids in text.random_tokens(["Sinus rhythm.", "a " * 99], rng, 50)]
     assert lengths == [5, 50]  # and those that begin and end a text; or what fits

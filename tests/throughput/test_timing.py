@@ -45,9 +45,12 @@ def test_a_turn_longer_than_the_repeat_is_one_turn(clock):
 
 
 def test_latencies_are_of_single_turns(clock):
-    found = timing.latencies(Contender("one", 1, lambda turns: clock(0.5 * turns)), seconds=20)
-    assert found.tolist() == [0.5] * 40
-    assert len(timing.latencies(Contender("one", 1, lambda turns: clock(9 * turns)), seconds=20)) == 10
+    half, quarter = (Contender("one", 1, lambda turns, s=s: clock(s * turns)) for s in (0.5, 0.25))
+    first, second = timing.latencies([half, quarter], seconds=15)
+    assert first.tolist() == [0.5] * 40
+    assert second.tolist() == [0.25] * 40
+    (slow,) = timing.latencies([Contender("slow", 1, lambda turns: clock(9 * turns))], seconds=20)
+    assert slow.tolist() == [9] * 10
 
 
 def test_a_result_is_a_table_of_ratios():

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from kmerl_jax.evaluation import inference
+from kmerl_jax.evaluation.inference import over_windows
 from kmerl_jax.models.tokens import Tokens
 from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.signals.waveform import SEGMENT
@@ -33,7 +33,7 @@ class Answers:
         self._mesh, self._config = sharding.make_mesh(), config
         self.devices = self._mesh.size
         self._model = build_model(config)
-        self._names = synthetic.texts(config, queries).names
+        self._names = synthetic.names(config, queries)
         ids = np.zeros((1, 1), np.int32)
         bag = Tokens(np.zeros((1, 1, SEGMENT), np.float32), ids, ids, np.ones((1, 1), bool))
         init = jax.jit(lambda key: self._model.init(key, bag, self._names[:1], self._names)["params"])
@@ -45,7 +45,7 @@ class Answers:
         def forward(params: dict, bag: Tokens) -> dict[str, jax.Array]:
             return {"logits": self._model.apply({"params": params}, bag, self._names, method="describe")["logits"]}
 
-        answer = inference.over_windows(forward, self._config.data.normalization, self._mesh, leads)
+        answer = over_windows(forward, self._config.data.normalization, self._mesh, leads)
         windows = synthetic.signals(np.random.default_rng(0), size)
 
         def run(turns: int) -> None:
@@ -70,8 +70,8 @@ def measure(config, options: Options) -> Result:
     for n in LEADS:
         flops = sum(work.of_inference(config, n, options.queries, plan.MEDCPT.width).values())
         facts["gflops_per_ecg"][n] = flops / 1e9
-        for one in contenders(n, devices):
-            taken = latencies(one, options.seconds)
+        raced = contenders(n, devices)
+        for one, taken in zip(raced, latencies(raced, options.seconds), strict=True):
             middle, slow = np.percentile(taken, [50, 95])
             facts["latency_s"][one.name] = {"p50": middle, "p95": slow, "turns": len(taken)}
             lines.append(
