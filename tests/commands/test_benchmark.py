@@ -18,7 +18,7 @@ def test_it_prints_a_table_and_keeps_everything(tmp_path):
     assert [one["name"] for one in kept["timed"]] == ["kmerl_jax"] == said[2].split()[:1]
     assert 0 < kept["model_flop_utilisation"] < 1
     assert kept["config"]["model"]["width"] == 32
-    assert kept["options"] == {"queries": 9, "seconds": 0.05, "repeats": 2}
+    assert kept["options"] == {"queries": 9, "seconds": 0.05, "repeats": 2, "peer": False}
     assert kept["machine"]["packages"]["jax"]
 
 
