@@ -1,10 +1,13 @@
 """Timing: contenders take turns, so that all of them see the same minutes of the machine."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +66,9 @@ def race(contenders: Sequence[Contender], repeats: int, seconds: float) -> list[
     turns = {}
     for contender in contenders:
         contender.run(2)
-        turns[contender.name] = max(1, round(seconds / _time(contender, 1)))
+        turn_s = _time(contender, 1)
+        turns[contender.name] = max(1, round(seconds / turn_s))
+        log.info(f"warm: {contender.name}, {turn_s:.3g} s a turn")
     taken: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for _ in range(repeats):
         for contender in contenders:
