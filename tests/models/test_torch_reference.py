@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from kmerl_jax.cohorts.store import Store
-from kmerl_jax.models import tokens
+from kmerl_jax.models import masking, tokens
 from kmerl_jax.training.optimizer import optimizer
 from kmerl_jax.training.stream import Examples, Stream
 from tests.training.batches import KEY, frozen_texts, random_batch, random_like, small_config, small_objective
@@ -247,6 +247,17 @@ def test_the_loader_gives_the_records_of_the_store(examples, tmp_path):
             expected |= examples.describe(np.array([row]))
             for name, value in expected.items():
                 np.testing.assert_array_equal(batch[name][place], np.reshape(value, batch[name][place].shape))
+
+
+def test_what_the_loader_gives_can_be_shown(examples, tmp_path):
+    folder = reference.write_arrays(examples, tmp_path / "arrays")
+    batch = next(reference.batches(folder, 9))
+    rules = small_objective(TEXTS).masking
+    drawn = reference.to_device(reference.draw(batch, KEY, rules))
+    arrays = (batch[name].numpy() for name in ("index", "presence", "segments"))
+    expected = masking.draw(jax.random.split(KEY)[0], *arrays, rules)
+    for name, value in zip(("lead", "token_segment", "valid"), expected, strict=True):
+        np.testing.assert_array_equal(drawn[name], value)
 
 
 def test_a_worker_is_sent_a_name_and_not_the_records(examples, tmp_path):

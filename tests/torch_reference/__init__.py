@@ -5,7 +5,7 @@ as fast PyTorch usually is: fused attention and optimiser, joined projections, a
 """
 
 from tests.torch_reference.loader import batches, write_arrays
-from tests.torch_reference.merl import Merl, MerlObjective
+from tests.torch_reference.merl import TEXT_TOKENS, Merl, MerlObjective
 from tests.torch_reference.model import KMerl, Tokens
 from tests.torch_reference.objective import LAYOUTS, KMerlObjective, all_tokens, draw
 from tests.torch_reference.parameters import from_flax, load_flax
@@ -13,6 +13,7 @@ from tests.torch_reference.trainer import Trainer, to_device
 
 __all__ = [
     "LAYOUTS",
+    "TEXT_TOKENS",
     "KMerl",
     "KMerlObjective",
     "Merl",

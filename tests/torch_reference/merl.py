@@ -1,7 +1,7 @@
 """MERL (Liu et al. 2024, arXiv 2403.06659) with its ViT: what K-MERL's paper follows and compares with.
 
-The architecture of its public code, which every reader of the papers will have run. It differs from that where that
-costs time and changes nothing that is learnt: attention is fused, the frozen BERT runs without dropout.
+Sizes, layers and losses are those of its public code. What there only costs time is left out: attention is fused, the
+frozen BERT runs without dropout, and bfloat16 needs no scaling of the loss.
 """
 
 import torch

@@ -22,7 +22,7 @@ def draw(batch: dict, key: jax.Array, rules: masking.Masking) -> dict:
     """A batch of the stream with the tokens that a training step shows, drawn as `KMerlObjective.outputs` draws them.
 
     Args:
-        batch: "index", "presence" and "segments" [B, ...], and what else it has.
+        batch: "index", "presence" and "segments" [B, ...], arrays or tensors of the host, and what else it has.
         key: the run's key for everything random.
         rules: how much is masked.
 
@@ -30,7 +30,8 @@ def draw(batch: dict, key: jax.Array, rules: masking.Masking) -> dict:
         The batch with "lead", "token_segment" [B, T] int32 and "valid" [B, T] bool, in numpy's arrays.
     """
     key, _ = jax.random.split(key)
-    drawn = _draw(key, batch["index"], batch["presence"], batch["segments"], rules)
+    index = np.asarray(batch["index"], np.uint32)
+    drawn = _draw(key, index, np.asarray(batch["presence"]), np.asarray(batch["segments"]), rules)
     return batch | dict(zip(("lead", "token_segment", "valid"), map(np.array, drawn), strict=True))
 
 
