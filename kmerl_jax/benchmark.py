@@ -11,6 +11,8 @@ size. inference: answers to all queries, one ECG at a time and in batches, with 
 warmed up, repeated, and told as the median of the repeats with the slowest and the fastest.
 """
 
+import dataclasses
+import os
 from pathlib import Path
 
 import jax
@@ -45,9 +47,12 @@ def main() -> None:
     if _JSON.value and not Path(_JSON.value).absolute().parent.is_dir():
         raise ValueError(f"--json={_JSON.value} is in a folder that is not there")
     if _PEER.value:
-        peers.check()
+        # PyTorch needs some of a GPU's memory, most of which JAX would take at once.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     options = Options(_QUERIES.value, _SECONDS.value, _REPEATS.value, _PEER.value)
-    with start.joined(flat(config.to_dict()) | {"what": _WHAT.value}):
+    with start.joined(flat(config.to_dict()) | {"what": _WHAT.value} | dataclasses.asdict(options)):
+        if options.peer:
+            peers.check()
         result = measure(config, options)
         log.info(result.describe())
         if _JSON.value and jax.process_index() == 0:
@@ -75,7 +80,7 @@ def measure(config, options: Options) -> Result:
     encoder = text_encoders.load(config.text, product_dtype(config.train.dtype), config.train.remat)
     asked, examples, _ = pairs.load(store, encoder, config, command.Progress("embedding", "reports"))
     if _WHAT.value == "input":
-        return input_stream.measure(config, examples, options)
+        return input_stream.measure(config, examples, options, command.Progress("writing arrays", "records"))
     return end_to_end.measure(config, examples, asked.entities, encoder, options)
 
 

@@ -14,7 +14,8 @@ from transformers import AutoTokenizer
 from kmerl_jax.models.bert import Bert
 from kmerl_jax.text import checkpoint
 
-_BATCH_TOKENS = 4096  # of one batch: many short texts or few long ones
+BATCH_TOKENS = 4096
+"""Of one batch: many short texts or few long ones."""
 
 
 class BatchedBert:
@@ -50,7 +51,7 @@ class BatchedBert:
         done = 0
         for length, rows in sorted(buckets.items()):
             length = min(length, self._window)
-            size = min(max(_BATCH_TOKENS // length, 1), 1 << (len(rows) - 1).bit_length())
+            size = min(max(BATCH_TOKENS // length, 1), 1 << (len(rows) - 1).bit_length())
             size = -(-size // self._devices) * self._devices
             for start in range(0, len(rows), size):
                 part = rows[start : start + size]

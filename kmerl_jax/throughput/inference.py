@@ -1,5 +1,7 @@
 """Using a model: how long one ECG takes, and how many can be answered for a second, by the number of leads."""
 
+from collections.abc import Callable, Sequence
+
 import jax
 import numpy as np
 
@@ -37,50 +39,69 @@ class Answers:
         ids = np.zeros((1, 1), np.int32)
         bag = Tokens(np.zeros((1, 1, SEGMENT), np.float32), ids, ids, np.ones((1, 1), bool))
         init = jax.jit(lambda key: self._model.init(key, bag, self._names[:1], self._names)["params"])
-        self._params = init(jax.random.key(config.seed))
+        params = jax.device_get(init(jax.random.key(config.seed)))
+        self._params = jax.device_put(params, sharding.replicated(self._mesh))
 
-    def contender(self, leads: tuple[str, ...], size: int) -> Contender:
-        """Windows on the host to answers on the host; a turn is a batch."""
+    def asked(self, leads: Sequence[str], windows: dict[str, np.ndarray]) -> Callable[[int], None]:
+        """Turns from windows on the host, this process's block of them, to all answers on the host."""
 
         def forward(params: dict, bag: Tokens) -> dict[str, jax.Array]:
             return {"logits": self._model.apply({"params": params}, bag, self._names, method="describe")["logits"]}
 
         answer = over_windows(forward, self._config.data.normalization, self._mesh, leads)
-        windows = synthetic.signals(np.random.default_rng(0), size)
 
         def run(turns: int) -> None:
             for _ in range(turns):
                 jax.device_get(answer(self._params, **sharding.to_device(windows, self._mesh)))
 
-        return Contender(f"kmerl_jax, {len(leads)} leads" if len(leads) > 1 else "kmerl_jax, 1 lead", size, run)
+        return run
 
 
 def measure(config, options: Options) -> Result:
-    """Times single ECGs and batches, with 12, 6, 3 and 1 leads."""
-    answers = Answers(config, options.queries)
-    devices = answers.devices
-    batches = {n: -(-config.evaluation.batch_size * len(STANDARD) // n) * devices for n in LEADS}
+    """Times single ECGs and batches, with 12, 6, 3 and 1 leads.
 
-    def contenders(n: int, size: int) -> list[Contender]:
-        others = [peers.answers(config, LEADS[n], size, options.queries)] if options.peer else []
-        return [answers.contender(LEADS[n], size), *others]
+    Raises:
+        ValueError: a config that cannot be, or that PyTorch's model does not know.
+    """
+    ours = Answers(config, options.queries)
+    models = {"kmerl_jax": ours} | ({"PyTorch": peers.Answers(config, options.queries)} if options.peer else {})
+    singles = dict.fromkeys(LEADS, ours.devices)  # an ECG on each device
+    batches = {n: -(-config.evaluation.batch_size * len(STANDARD) // n) * ours.devices for n in LEADS}
+    windows = synthetic.signals(np.random.default_rng(0), max(batches.values()) // jax.process_count())
 
-    timed = race([one for n in LEADS for one in contenders(n, batches[n])], options.repeats, options.seconds)
-    facts, lines = {"latency_s": {}, "gflops_per_ecg": {}}, []
-    for n in LEADS:
-        flops = sum(work.of_inference(config, n, options.queries, plan.MEDCPT.width).values())
-        facts["gflops_per_ecg"][n] = flops / 1e9
-        raced = contenders(n, devices)
-        for one, taken in zip(raced, latencies(raced, options.seconds), strict=True):
-            middle, slow = np.percentile(taken, [50, 95])
-            facts["latency_s"][one.name] = {"p50": middle, "p95": slow, "turns": len(taken)}
-            lines.append(
-                f"one ECG: {one.name:<20} {1e3 * middle:.3g} ms (median of {len(taken)}), {1e3 * slow:.3g} ms (95 %); "
-                f"{flops / 1e9:.3g} GFLOP"
-            )
+    def contenders(sizes: dict[int, int]) -> dict[tuple[str, int], Contender]:
+        asked = {}
+        for n, size in sizes.items():
+            shown = {name: x[: size // jax.process_count()] for name, x in windows.items()}
+            for who, model in models.items():
+                name = f"{who}, {n} lead" + "s" * (n > 1)
+                asked[who, n] = Contender(name, size, model.asked(LEADS[n], shown))
+        return asked
+
+    timed = race(list(contenders(batches).values()), options.repeats, options.seconds)
+    raced = contenders(singles)
+    taken = dict(zip(raced, latencies(list(raced.values()), options.seconds), strict=True))
+    middle = {one: float(np.median(seconds)) for one, seconds in taken.items()}
+    flops = {n: sum(work.of_inference(config, n, options.queries, plan.MEDCPT.width).values()) for n in LEADS}
+    facts = {"latency_s": {}, "gflops_per_ecg": {n: x / 1e9 for n, x in flops.items()}, "latency_ratio": {}}
+    lines = []
+    for (who, n), seconds in taken.items():
+        slow, name = float(np.percentile(seconds, 95)), raced[who, n].name
+        facts["latency_s"][name] = {"p50": middle[who, n], "p95": slow, "turns": len(seconds)}
+        lines.append(
+            f"one ECG        {name:<20} {1e3 * middle[who, n]:.3g} ms (median of {len(seconds)}), {1e3 * slow:.3g} ms "
+            f"(95 %); {flops[n] / 1e9:.3g} GFLOP"
+        )
+    ratios = {("kmerl_jax", 12): ("kmerl_jax", 1)} | {
+        (who, n): ("kmerl_jax", n) for who, n in raced if who != "kmerl_jax"
+    }
+    for one, other in ratios.items():
+        said, ratio = f"{raced[one].name} / {raced[other].name}", middle[one] / middle[other]
+        facts["latency_ratio"][said] = ratio
+        lines.append(f"one ECG        {said}: {ratio:.2f} times as long")
     title = (
         f"inference: {config.name}, {options.queries} queries, batches of "
-        f"{', '.join(f'{size} with {n}' for n, size in batches.items())} leads, {devices} x "
-        f"{jax.devices()[0].device_kind}"
+        f"{', '.join(f'{size} with {n}' for n, size in batches.items())} leads, {ours.devices} x "
+        f"{jax.devices()[0].device_kind}" + (", one ECG on each at a time" if ours.devices > 1 else "")
     )
     return Result(title, "ECG", timed, facts, lines)

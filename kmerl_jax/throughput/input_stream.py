@@ -3,45 +3,53 @@
 import itertools
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-import jax
+import numpy as np
 
 from kmerl_jax.throughput import peers, work
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.timing import Contender, race
-from kmerl_jax.training.stream import Examples, Stream
+from kmerl_jax.training.stream import Examples, make_stream
+
+_AHEAD = 8  # batches that Grain prepares in threads before they are asked for, or in each worker process, at most
 
 
-def contender(examples: Examples, config) -> Contender:
+def contender(name: str, examples: Examples, config) -> Contender:
     """The stream of training batches, read and thrown away; a turn is a batch."""
-    stream = Stream(
-        examples,
-        config.train.batch_size,
-        config.seed,
-        process=jax.process_index(),
-        processes=jax.process_count(),
-        workers=config.data.workers,
-        skip_unreadable=config.data.unreadable == "skip",
-    )
-    batches = iter(stream)
+    workers = config.data.workers
+    batches = iter(make_stream(examples, config, workers=workers))
 
     def run(turns: int) -> None:
         for _ in itertools.islice(batches, turns):
             pass
 
-    return Contender("kmerl_jax", config.train.batch_size, run)
+    return Contender(name, config.train.batch_size, run, _AHEAD * max(workers, 1))
 
 
-def measure(config, examples: Examples, options: Options) -> Result:
-    """Times the input."""
+def measure(
+    config, examples: Examples, options: Options, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Result:
+    """Times the input.
+
+    Args:
+        config: a resolved config.
+        examples: the training records.
+        options: how.
+        progress: of writing the records for PyTorch; called with the number done and the number in all.
+
+    Raises:
+        ValueError: there is no room for the records as PyTorch reads them.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        others = peers.inputs(examples, config, Path(folder)) if options.peer else []
-        timed = race([contender(examples, config), *others], options.repeats, options.seconds)
-    batch = next(iter(Stream(examples, config.train.batch_size, config.seed)))
+        others = peers.inputs(examples, config, Path(folder), progress) if options.peer else []
+        timed = race([contender("kmerl_jax", examples, config), *others], options.repeats, options.seconds)
+    batch = next(iter(make_stream(examples, config)))
+    batch["stop"] = np.zeros(len(batch["index"]), bool)  # the loop adds it: whether this process was told to stop
     sent, seen = work.bytes_to_device(batch), work.bytes_seen(config)
     how = f"{config.data.workers} worker processes" if config.data.workers else "threads"
-    lines = [f"bytes an ECG   {sent:,.0f}, of which a step makes use of {seen:,.0f} of signal on average"]
+    lines = [f"bytes an ECG   {sent:,.0f} to the device, of which a step shows {seen:,.0f} of signal on average"]
     title = (
         f"input: {len(examples.rows):,} records of {config.data.store}, {config.train.batch_size:,} a batch, read in "
         f"{how} on {len(os.sched_getaffinity(0))} cores"

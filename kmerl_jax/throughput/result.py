@@ -19,10 +19,10 @@ class Options:
         peer: whether PyTorch takes part.
     """
 
-    queries: int = 277
-    seconds: float = 5.0
-    repeats: int = 5
-    peer: bool = False
+    queries: int
+    seconds: float
+    repeats: int
+    peer: bool
 
 
 @dataclasses.dataclass

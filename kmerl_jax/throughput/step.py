@@ -50,19 +50,24 @@ class Step:
 
 
 def measure(config, options: Options) -> Result:
-    """Times the step, and plain matrix products beside it."""
+    """Times the step, and plain matrix products beside it.
+
+    Raises:
+        ValueError: a config that cannot be.
+    """
     step = Step(config, options.queries)
+    step.run(1)
+    memory = machine.peak_memory()  # before others take some
     size, dtype = config.train.batch_size, product_dtype(config.train.dtype)
     products, flops = machine.products(dtype)
     others = peers.steps(config, options.queries) if options.peer else []
     *timed, product = race(
         [Contender("kmerl_jax", size, step.run), *others, products], options.repeats, options.seconds
     )
-    parts = work.of_training(config, options.queries, plan.MEDCPT.width)
+    parts = work.of_training(config, options.queries, plan.MEDCPT, plan.NAME_TOKENS)
     useful = sum(part.step for part in parts.values())
     devices, matrix_rate = step.devices, flops * product.rate
     utilisation = timed[0].rate * useful / (matrix_rate * devices)
-    memory = machine.peak_memory()
     facts = {
         "ecg_per_s_per_device": timed[0].rate / devices,
         "flops_per_ecg": {name: {"forward": part.forward, "step": part.step} for name, part in parts.items()},

@@ -2,12 +2,14 @@
 
 import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.knowledge.statements import clean_report
 from kmerl_jax.text.bert import BatchedBert
-from kmerl_jax.throughput import peers, synthetic
+from kmerl_jax.throughput import machine, peers, synthetic, work
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.timing import Contender, race
 from kmerl_jax.training import plan
@@ -27,16 +29,29 @@ def measure(config, store: Store, options: Options) -> Result:
     tokens = random_tokens(sample, rng, window)
     bert = plan.bert_of(config)
     weights = synthetic.random_weights(bert, config.seed)
+    products, flops = machine.products(bert.dtype)
     contenders = [
         _contender("kmerl_jax", BatchedBert(bert, weights, window), tokens),
         _contender(f"kmerl_jax, padded to {window}", BatchedBert(bert, weights, window, shortest=window), tokens),
     ]
     if options.peer:
         contenders.append(peers.texts(config, tokens))
-    timed = race(contenders, options.repeats, options.seconds)
-    lengths = np.array([len(ids) for ids in tokens])
-    facts = {"tokens": {"median": float(np.median(lengths)), "longest": int(lengths.max())}}
-    lines = [f"tokens         {np.median(lengths):.0f} of a report (median), {lengths.max()} of the longest"]
+    *timed, product = race([*contenders, products], options.repeats, options.seconds)
+    lengths = [len(ids) for ids in tokens]
+    useful, matrix_rate = work.of_texts(bert.sizes, lengths, bert.pooling), flops * product.rate
+    utilisation = timed[0].rate * useful / (matrix_rate * len(jax.local_devices()))
+    facts = {
+        "tokens": {"median": float(np.median(lengths)), "longest": max(lengths)},
+        "flops_per_text": useful,
+        "matrix_flops_per_s": matrix_rate,
+        "model_flop_utilisation": utilisation,
+    }
+    lines = [
+        f"tokens         {np.median(lengths):.0f} of a report (median), {max(lengths)} of the longest",
+        f"work a text    {useful / 1e9:.3g} GFLOP of its own tokens, the mean",
+        f"utilisation    {utilisation:.1%} of {matrix_rate / 1e12:.3g} TFLOP/s, which {products.name} in "
+        f"{jnp.dtype(bert.dtype).name} reach on a device in the same minutes",
+    ]
     title = f"text: {len(sample):,} of {len(reports):,} distinct reports of {store.path}, BERT-base, random weights"
     return Result(title, "texts", timed, facts, lines)
 

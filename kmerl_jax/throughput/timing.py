@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from kmerl_jax.processes import together
+
 log = logging.getLogger(__name__)
 
 
@@ -18,11 +20,13 @@ class Contender:
         name: in words.
         items: ECGs (or reports) that one turn handles.
         run: takes so many turns one after another, and returns when the last has ended.
+        ahead: turns that it prepares at most before they are asked for, while others take theirs.
     """
 
     name: str
     items: int
     run: Callable[[int], None]
+    ahead: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,44 +60,63 @@ class Timed:
 
 
 def race(contenders: Sequence[Contender], repeats: int, seconds: float) -> list[Timed]:
-    """Times contenders in turn, as often as there are repeats.
+    """Times contenders in turn, as often as there are repeats. All processes must ask.
 
     Args:
-        contenders: who takes part; two turns of each come first and do not count, since they compile and fill caches.
+        contenders: who takes part; two turns of each come first and do not count.
         repeats: how often everybody is timed.
         seconds: how long a contender is timed in a repeat, about; one turn at least.
     """
-    turns = {}
-    for contender in contenders:
-        contender.run(2)
-        turn_s = _time(contender, 1)
-        turns[contender.name] = max(1, round(seconds / turn_s))
-        log.info(f"warm: {contender.name}, {turn_s:.3g} s a turn")
-    taken: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    turn_s = _warm(contenders)
+    # A turn may be a step of all processes, so all must take as many; and they have measured differently.
+    turns = [together.from_first(max(1, round(seconds / one))) for one in turn_s]
+    whole = repeats * sum(n * one for n, one in zip(turns, turn_s, strict=True))
+    log.info(f"measuring: {repeats} repeats, {whole:.0f} s in all, about")
+    taken: list[list[float]] = [[] for _ in contenders]
     for _ in range(repeats):
-        for contender in contenders:
-            taken[contender.name].append(_time(contender, turns[contender.name]) / turns[contender.name])
-    return [Timed(one.name, one.items, tuple(taken[one.name])) for one in contenders]
-
-
-def _time(contender: Contender, turns: int) -> float:
-    begun = time.perf_counter()
-    contender.run(turns)
-    return time.perf_counter() - begun
+        for contender, n, means in zip(contenders, turns, taken, strict=True):
+            means.append(_time(contender, n))
+    return [Timed(one.name, one.items, tuple(means)) for one, means in zip(contenders, taken, strict=True)]
 
 
 def latencies(contenders: Sequence[Contender], seconds: float) -> list[np.ndarray]:
-    """Seconds of each of many single turns, of contenders that alternate.
+    """Seconds of each of many single turns, of contenders that alternate. All processes must ask.
+
+    Before each turn comes one that does not count: whose turn is timed has been at work, and not another.
 
     Args:
         contenders: who takes part; two turns of each come first and do not count.
         seconds: how long it goes on for each, about; ten turns at least.
     """
-    for contender in contenders:
-        contender.run(2)
-    end = time.perf_counter() + seconds * len(contenders)
+    turn_s = 2 * sum(_warm(contenders))
+    turns = together.from_first(max(10, round(seconds * len(contenders) / turn_s)))
+    log.info(f"measuring: {turns} single turns of each, {turns * turn_s:.0f} s in all, about")
     taken: list[list[float]] = [[] for _ in contenders]
-    while len(taken[0]) < 10 or time.perf_counter() < end:
-        for contender, turns in zip(contenders, taken, strict=True):
-            turns.append(_time(contender, 1))
-    return [np.array(turns) for turns in taken]
+    for _ in range(turns):
+        for contender, singles in zip(contenders, taken, strict=True):
+            contender.run(1)
+            singles.append(_time(contender, 1))
+    return [np.array(singles) for singles in taken]
+
+
+def _warm(contenders: Sequence[Contender]) -> list[float]:
+    """Seconds of a turn of each: the second one, since the first compiles and fills caches."""
+    turn_s = []
+    for n, contender in enumerate(contenders, 1):
+        log.info(f"warming up {n} of {len(contenders)}: {contender.name}")
+        contender.run(1)
+        turn_s.append(_time(contender, 1))
+    said = ", ".join(f"{one.name} {s:.3g} s" for one, s in zip(contenders, turn_s, strict=True))
+    log.info(f"a turn: {said}")
+    return turn_s
+
+
+def _time(contender: Contender, turns: int) -> float:
+    """Seconds of a turn, the mean of so many."""
+    if contender.ahead:  # what was prepared while others took their turns was for nothing
+        contender.run(contender.ahead)
+    begun = time.perf_counter()
+    contender.run(turns)
+    taken = (time.perf_counter() - begun) / turns
+    time.sleep(contender.ahead * taken)  # what it prepares now must not slow whoever is next
+    return taken

@@ -5,9 +5,11 @@ record but is computed for each, do not count; neither does what is not a matrix
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
+from kmerl_jax.models.bert import BertSizes
 from kmerl_jax.signals.waveform import SEGMENT, SEGMENTS
 
 
@@ -37,57 +39,83 @@ def _given(products: float) -> Work:
     return Work(2 * products, 4 * products)
 
 
-def of_training(config, queries: int, text_width: int) -> dict[str, Work]:
-    """The work of a training step with frozen texts, an ECG, by part.
+def of_training(config, queries: int, bert: BertSizes, name_tokens: int) -> dict[str, Work]:
+    """The work of a training step, an ECG, by part.
 
     Args:
         config: a resolved config.
         queries: Q, entities that are asked for.
-        text_width: E, of an embedded text.
+        bert: what embeds texts: within the step if layers of it learn; else texts come embedded.
+        name_tokens: of an entity's name. Reports fill their window.
 
     Returns:
-        "encoder", "query network", "projectors", "contrast".
+        "encoder", "query network", "projectors", "contrast"; and "text" if layers of the BERT learn.
     """
+    text = config.text
+    texts = _learnt if text.trainable_layers else _given
     masking, batch = config.masking, config.train.batch_size
     leads = np.arange(masking.min_leads, masking.max_leads + 1)
     tokens = leads * (SEGMENTS - masking.masked_segments)
     model = config.model
-    return {
+    parts = {
         "encoder": _encoder(model, tokens),
-        "query network": _query_network(model, tokens, queries, text_width, batch),
+        "query network": _query_network(model, tokens, queries, batch)
+        + texts(queries * bert.width * model.query_width / batch),
         "projectors": _learnt(model.width * model.projection + 2 * model.projection**2)
-        + _given(text_width * model.projection),
+        + texts(bert.width * model.projection),
         "contrast": _learnt(batch * model.projection),
     }
+    if not text.trainable_layers:
+        return parts
+    # The names are embedded once a batch.
+    each = ((text.window, 1), (name_tokens, queries / batch))
+    embedded = (_bert(bert, length, text.trainable_layers, text.pooling, count) for length, count in each)
+    return parts | {"text": sum(embedded, Work(0, 0))}
 
 
 def of_inference(config, leads: int, queries: int, text_width: int) -> dict[str, float]:
     """FLOPs of the answers to all queries about one ECG that shows so many whole leads, by part."""
-    tokens = np.array([leads * SEGMENTS])
+    tokens, names = np.array([leads * SEGMENTS]), _given(queries * text_width * config.model.query_width)
     return {
         "encoder": _encoder(config.model, tokens).forward,
-        "query network": _query_network(config.model, tokens, queries, text_width, 1).forward,
+        "query network": (_query_network(config.model, tokens, queries, 1) + names).forward,
     }
 
 
+def of_texts(bert: BertSizes, lengths: Sequence[int], pooling: str) -> float:
+    """FLOPs of embedding a text, the mean over texts of so many tokens."""
+    return float(np.mean([_bert(bert, length, 0, pooling).forward for length in lengths]))
+
+
+def _layer(tokens, width: int, hidden: int):
+    """Multiplications of a transformer's layer that so many tokens go through."""
+    return (4 * width + 2 * hidden) * width * tokens + 2 * width * tokens**2
+
+
 def _encoder(model, tokens: np.ndarray) -> Work:
-    width = model.width
-    layer = (4 + 2 * model.mlp_ratio) * width**2 * tokens + 2 * width * tokens**2
-    return _given(tokens.mean() * SEGMENT * width) + _learnt(model.depth * layer.mean())
+    layer = _layer(tokens, model.width, model.mlp_ratio * model.width)
+    return _given(tokens.mean() * SEGMENT * model.width) + _learnt(model.depth * layer.mean())
 
 
-def _query_network(model, tokens: np.ndarray, queries: int, text_width: int, batch: int) -> Work:
+def _bert(sizes: BertSizes, tokens: int, trainable: int, pooling: str, texts: float = 1) -> Work:
+    """Of so many texts, each of so many tokens. Only the last layers learn, and the pooler along with them."""
+    layer, pooler = _layer(tokens, sizes.width, sizes.mlp_width), sizes.width**2 * (pooling == "pooler")
+    forward = 2 * texts * (sizes.depth * layer + pooler)
+    if not trainable:
+        return Work(forward, forward)
+    # What the first of them is given is not learnt: queries, keys and values have no gradient of it.
+    backward = 4 * texts * (trainable * layer + pooler) - 2 * texts * 3 * sizes.width**2 * tokens
+    return Work(forward, forward + backward)
+
+
+def _query_network(model, tokens: np.ndarray, queries: int, batch: int) -> Work:
+    """All but the first projection of the names."""
     width, depth = model.query_width, model.query_depth
     # What is asked does not depend on the ECG until the first attention to it: once a batch.
     before = queries * width**2 + (model.query_self_attention * (4 * queries * width**2 + 2 * queries**2 * width))
     after = queries * width**2 * (1 + 2 * model.query_mlp_ratio)
     memory = 2 * tokens.mean() * width * (model.width + queries)
-    return (
-        _given(queries * text_width * width / batch)
-        + _learnt(before * (1 / batch + depth - 1))
-        + _learnt(depth * (after + memory))
-        + _learnt(queries * width)
-    )
+    return _learnt(before * (1 / batch + depth - 1)) + _learnt(depth * (after + memory)) + _learnt(queries * width)
 
 
 def bytes_to_device(batch: dict[str, np.ndarray]) -> float:

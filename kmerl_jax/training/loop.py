@@ -19,7 +19,7 @@ from kmerl_jax.training.objective import Objective
 from kmerl_jax.training.optimizer import optimizer, schedule
 from kmerl_jax.training.preemption import Notice, Preempted
 from kmerl_jax.training.step import State, init_state, make_evaluation, make_step
-from kmerl_jax.training.stream import Examples, Stream
+from kmerl_jax.training.stream import Examples, Stream, make_stream
 from kmerl_jax.training.writers import Metrics
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def fit(
     tx = optimizer(config.optimizer, steps, objective.frozen)
     saved = Checkpoints(folder / "checkpoints", config.checkpoint.keep, config.checkpoint.on_failure)
     try:
-        first = next(iter(_stream(train, config)))
+        first = next(iter(make_stream(train, config)))
         with goodput.during("compile"):
             state = init_state(objective, tx, sharding.to_device(first, mesh), init_key, mesh)
         parameters = sum(x.size for x in jax.tree.leaves(state["params"]))
@@ -79,23 +79,10 @@ def fit(
         if start >= steps:
             return state
         loop = _Loop(objective, tx, state, val, config, steps, folder, mesh, mask_key, val_key, saved, goodput)
-        return loop.run(start, _stream(train, config, next_index, config.data.workers))
+        return loop.run(start, make_stream(train, config, next_index, config.data.workers))
     finally:
         saved.close()
         goodput.save()
-
-
-def _stream(examples: Examples, config, next_index: int = 0, workers: int = 0) -> Stream:
-    return Stream(
-        examples,
-        config.train.batch_size,
-        config.seed,
-        next_index,
-        jax.process_index(),
-        jax.process_count(),
-        workers,
-        config.data.unreadable == "skip",
-    )
 
 
 class _Loop:
@@ -216,7 +203,7 @@ class _Loop:
         if self.val is None:
             return None
         with self.goodput.during("validation"):
-            stream = _stream(self.val, self.config)
+            stream = make_stream(self.val, self.config)
             count = min(
                 self.config.train.validation_batches, max(1, len(self.val.rows) // self.config.train.batch_size)
             )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import grain
+import jax
 import numpy as np
 from absl import flags
 
@@ -189,3 +190,24 @@ class Stream:
         entry, since = min(list(self._signals.reading.values()), key=lambda reading: reading[1])
         file = self._examples.entries.file_of(entry)
         return f"reading entry {entry}, in {file}, for {time.monotonic() - since:.0f} s"
+
+
+def make_stream(examples: Examples, config, next_index: int = 0, workers: int = 0) -> Stream:
+    """This process's stream as a config has it.
+
+    Args:
+        examples: the records.
+        config: a resolved config.
+        next_index: where to begin.
+        workers: Grain worker processes; see `Stream`.
+    """
+    return Stream(
+        examples,
+        config.train.batch_size,
+        config.seed,
+        next_index,
+        jax.process_index(),
+        jax.process_count(),
+        workers,
+        config.data.unreadable == "skip",
+    )

@@ -249,6 +249,19 @@ def test_the_loader_gives_the_records_of_the_store(examples, tmp_path):
                 np.testing.assert_array_equal(batch[name][place], np.reshape(value, batch[name][place].shape))
 
 
+def test_item_by_item_gives_the_same_batches(examples, tmp_path):
+    done = []
+    folder = reference.write_arrays(examples, tmp_path / "arrays", lambda *progress: done.append(progress))
+    assert done[-1] == (len(examples.rows), len(examples.rows))
+    whole, single = (reference.batches(folder, 9, seed=2, whole=whole) for whole in (True, False))
+    for _ in range(2 * (len(examples.rows) // 9)):
+        batch, other = next(whole), next(single)
+        assert batch.keys() == other.keys()
+        for name, value in batch.items():
+            assert value.dtype == other[name].dtype, name
+            assert torch.equal(value, other[name]), name
+
+
 def test_what_the_loader_gives_can_be_shown(examples, tmp_path):
     folder = reference.write_arrays(examples, tmp_path / "arrays")
     batch = next(reference.batches(folder, 9))

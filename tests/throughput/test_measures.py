@@ -7,11 +7,11 @@ import pytest
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.models.bert import BertSizes
 from kmerl_jax.text.lexical import LexicalEncoder
-from kmerl_jax.throughput import end_to_end, inference, input_stream, machine, step, text, work
+from kmerl_jax.throughput import end_to_end, inference, input_stream, machine, step, synthetic, text, work
 from kmerl_jax.throughput.result import Options
 from kmerl_jax.training import pairs, plan, sharding
 
-OPTIONS = Options(queries=9, seconds=0.02, repeats=2)
+OPTIONS = Options(queries=9, seconds=0.02, repeats=2, peer=False)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def config(small_config, monkeypatch):
 def test_the_step_is_held_against_matrix_products(config):
     result = step.measure(config, OPTIONS)
     (ours,), facts = result.timed, result.facts
-    useful = sum(part.step for part in work.of_training(config, 9, 32).values())
+    useful = sum(part.step for part in work.of_training(config, 9, plan.MEDCPT, plan.NAME_TOKENS).values())
     assert sum(part["step"] for part in facts["flops_per_ecg"].values()) == useful
     assert facts["ecg_per_s_per_device"] == ours.rate / 2
     assert facts["model_flop_utilisation"] == pytest.approx(ours.rate * useful / (2 * facts["matrix_flops_per_s"]))
@@ -42,7 +42,8 @@ def test_the_input_and_the_whole(config):
     asked, examples, _ = pairs.load(Store(config.data.store), encoder, config)
     alone = input_stream.measure(config, examples, OPTIONS)
     assert alone.facts["bytes_seen_per_ecg"] == 38 * 100 * 2
-    assert alone.facts["bytes_per_ecg"] > 12 * 5000 * 2
+    batch = synthetic.batch(config, len(asked.entities)) | {"text": examples.texts["text"][:8]}
+    assert alone.facts["bytes_per_ecg"] == work.bytes_to_device(batch)
     assert alone.timed[0].items == 8
     whole = end_to_end.measure(config, examples, asked.entities, encoder, OPTIONS)
     names = ["kmerl_jax", "kmerl_jax, the step alone", "kmerl_jax, the input alone"]
@@ -58,6 +59,9 @@ def test_answers_by_the_number_of_leads(config):
     assert {one.name: one.items for one in result.timed} == sizes
     assert all(0 < one["p50"] <= one["p95"] for one in result.facts["latency_s"].values())
     assert list(result.facts["gflops_per_ecg"]) == [12, 6, 3, 1]
+    p50 = {name: one["p50"] for name, one in result.facts["latency_s"].items()}
+    ratio = p50["kmerl_jax, 12 leads"] / p50["kmerl_jax, 1 lead"]
+    assert result.facts["latency_ratio"] == {"kmerl_jax, 12 leads / kmerl_jax, 1 lead": ratio}
 
 
 def test_reports_are_embedded_alike_however_they_are_padded(config, monkeypatch):
@@ -74,6 +78,9 @@ def test_reports_are_embedded_alike_however_they_are_padded(config, monkeypatch)
     assert [one.items for one in result.timed] == [8, 8]
     for other in embedded[1:]:
         np.testing.assert_allclose(other, embedded[0], atol=1e-5)
+    facts = result.facts
+    reached = result.timed[0].rate * facts["flops_per_text"] / facts["matrix_flops_per_s"]
+    assert facts["model_flop_utilisation"] == pytest.approx(reached / len(jax.local_devices()))
     assert 2 < result.facts["tokens"]["median"] <= result.facts["tokens"]["longest"] <= 64
 
 

@@ -19,8 +19,8 @@ def clock(monkeypatch):
 
 def test_contenders_take_turns_and_the_median_counts(clock):
     order = []
-    # Of each turn: two to warm up, one to see how long it takes, then five repeats of two turns.
-    slow_s = iter([9, 9, 1, 1, 3, 1, 1, 2, 2, 1, 1, 5, 5])
+    # Of each turn: one to warm up, one to see how long it takes, then five repeats of two turns.
+    slow_s = iter([9, 1, 1, 3, 1, 1, 2, 2, 1, 1, 5, 5])
 
     def slow(turns):
         order.append("slow")
@@ -41,12 +41,52 @@ def test_contenders_take_turns_and_the_median_counts(clock):
 def test_a_turn_longer_than_the_repeat_is_one_turn(clock):
     taken = []
     timing.race([Contender("slow", 1, lambda turns: (taken.append(turns), clock(60 * turns)))], 3, 5)
-    assert taken == [2, 1, 1, 1, 1]
+    assert taken == [1] * 5
+
+
+def test_what_was_prepared_before_does_not_count(clock, monkeypatch):
+    slept, ready = [], [4]
+    monkeypatch.setattr(timing.time, "sleep", slept.append)
+
+    def run(turns):
+        for _ in range(turns):
+            clock(0 if ready[0] else 0.5)
+            ready[0] = max(ready[0] - 1, 0)
+
+    def other(turns):
+        ready[0] = 4  # meanwhile
+        clock(turns)
+
+    first, _ = timing.race([Contender("ahead", 1, run, ahead=4), Contender("other", 1, other)], 3, 2)
+    assert first.seconds == (0.5,) * 3
+    assert sum(slept) == 4 * 4 * 0.5
+
+
+def test_all_processes_take_the_turns_of_the_first(clock, monkeypatch):
+    asked, taken = [], []
+    monkeypatch.setattr(timing.together, "from_first", lambda value: (asked.append(value), 3)[1])
+    one = Contender("one", 1, lambda turns: (taken.append(turns), clock(turns)))
+    timing.race([one], 2, seconds=7)
+    timing.latencies([one], seconds=40)
+    assert asked == [7, 20]
+    assert taken == [1, 1, 3, 3, 1, 1, *[1, 1] * 3]
+
+
+def test_it_says_how_long_it_will_take(clock, caplog):
+    caplog.set_level("INFO", logger="kmerl_jax")
+    slow, fast = (Contender(name, 1, lambda turns, s=s: clock(s * turns)) for name, s in (("slow", 12), ("fast", 2)))
+    timing.race([slow, fast], 5, 5)
+    assert caplog.messages == [
+        "warming up 1 of 2: slow",
+        "warming up 2 of 2: fast",
+        "a turn: slow 12 s, fast 2 s",
+        "measuring: 5 repeats, 80 s in all, about",
+    ]
 
 
 def test_latencies_are_of_single_turns(clock):
     half, quarter = (Contender("one", 1, lambda turns, s=s: clock(s * turns)) for s in (0.5, 0.25))
-    first, second = timing.latencies([half, quarter], seconds=15)
+    first, second = timing.latencies([half, quarter], seconds=30)
     assert first.tolist() == [0.5] * 40
     assert second.tolist() == [0.25] * 40
     (slow,) = timing.latencies([Contender("slow", 1, lambda turns: clock(9 * turns))], seconds=20)

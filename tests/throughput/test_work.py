@@ -3,11 +3,19 @@ import numpy as np
 import pytest
 
 from kmerl_jax.config import base
+from kmerl_jax.models.bert import BertSizes
 from kmerl_jax.throughput import synthetic, work
-from kmerl_jax.training import flops
+from kmerl_jax.training import flops, plan
 from kmerl_jax.training.objective import build_objective
 
-Q, E, B = 40, 768, 8
+Q, B = 40, 8
+BERT = BertSizes(500, 64, 3, 2, 96, 64, 2, "gelu", 1e-12)
+E, NAME = BERT.width, plan.NAME_TOKENS
+
+
+@pytest.fixture(autouse=True)
+def small_bert(monkeypatch):
+    monkeypatch.setattr(plan, "MEDCPT", BERT)
 
 
 def config_of(min_leads, max_leads, self_attention=False):
@@ -32,7 +40,7 @@ def loss_of(config):
 def test_it_is_what_the_program_computes_and_no_more_than_that(leads, self_attention):
     config = config_of(leads, leads, self_attention)
     loss, params = loss_of(config)
-    parts = work.of_training(config, Q, E).values()
+    parts = work.of_training(config, Q, BERT, NAME).values()
     # Not useful: the retrieval accuracy, and what is asked before the ECG is looked at, for all but one record.
     asked = Q * 48**2 + self_attention * (4 * Q * 48**2 + 2 * Q**2 * 48)
     retrieval, repeated = B**2 * 32, (B - 1) * asked
@@ -42,20 +50,43 @@ def test_it_is_what_the_program_computes_and_no_more_than_that(leads, self_atten
     assert step == pytest.approx(B * sum(part.step for part in parts) + 2 * (retrieval + 3 * repeated), rel=1e-12)
 
 
+@pytest.mark.parametrize(("layers", "pooling"), [(1, "pooler"), (3, "mean")])
+def test_a_text_tower_that_learns(layers, pooling):
+    config = config_of(1, 1)
+    config.text.update(trainable_layers=layers, pooling=pooling, window=12)
+    loss, params = loss_of(config)
+    parts = work.of_training(config, Q, BERT, NAME)
+    retrieval, repeated = B**2 * 32, (B - 1) * Q * 48**2
+    forward = flops.count(jax.make_jaxpr(loss)(params))
+    useful = B * sum(part.forward for part in parts.values())
+    assert forward == pytest.approx(useful + 2 * (retrieval + repeated), rel=1e-12)
+    # Not useful: the gradient of what the first layer that learns is given, by its queries, keys and values.
+    unread = 3 * E**2 * (B * 12 + Q * NAME)
+    step = flops.count(jax.make_jaxpr(jax.value_and_grad(loss))(params))
+    useful = B * sum(part.step for part in parts.values())
+    assert step == pytest.approx(useful + 2 * (retrieval + 3 * repeated + unread), rel=1e-12)
+    texts = work.of_texts(BERT, [12] * B + [NAME] * Q, pooling) * (B + Q)
+    assert B * parts["text"].forward == pytest.approx(texts)
+
+
 def test_unequal_records_count_as_their_mean():
-    one, two, three = (work.of_training(config_of(n, n), Q, E) for n in (1, 2, 3))
-    mixed = work.of_training(config_of(1, 3), Q, E)
+    one, two, three = (work.of_training(config_of(n, n), Q, BERT, NAME) for n in (1, 2, 3))
+    mixed = work.of_training(config_of(1, 3), Q, BERT, NAME)
     for name, part in mixed.items():
         assert part.step == pytest.approx((one[name].step + two[name].step + three[name].step) / 3)
 
 
-def test_xla_counts_a_little_more():
+@pytest.mark.parametrize("layers", [0, 1])
+def test_xla_counts_a_little_more(layers, monkeypatch):
     """All that is not a product counts there, too."""
+    # A layer that learns and one that does not: XLA counts one turn of a loop.
+    monkeypatch.setattr(plan, "MEDCPT", BertSizes(500, 256, 2, 4, 1024, 64, 2, "gelu", 1e-12))
     config = config_of(1, 1)
     config.model.update(width=256, heads=4, query_width=256, query_heads=4)
+    config.text.update(trainable_layers=layers, window=48)
     loss, params = loss_of(config)
     analysis = jax.jit(jax.value_and_grad(loss)).lower(params).compile().cost_analysis()
-    useful = B * sum(part.step for part in work.of_training(config, Q, E).values())
+    useful = B * sum(part.step for part in work.of_training(config, Q, plan.MEDCPT, NAME).values())
     assert 1 < analysis["flops"] / useful < 1.25
 
 

@@ -1,7 +1,7 @@
 """ECGs from memory-mapped arrays, MERL's way, through PyTorch's DataLoader: the batches of a `Stream`."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,19 @@ from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.signals.waveform import SAMPLES
 from kmerl_jax.training.stream import Examples
 
+AHEAD = 2  # batches that each worker process prepares before they are asked for
 
-def write_arrays(examples: Examples, folder: Path) -> Path:
+
+def write_arrays(
+    examples: Examples, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Path:
     """Writes the records of a split as .npy files, N of them in one array, to be read by mapping them into memory.
 
     Args:
         examples: the records.
         folder: where to: records/ with arrays [N, ...] ("signal" [N, 12, 5000] int16, "entry", "presence", "segments",
             "text_id", "labels"), reports/ with those of the D distinct reports [D, ...].
+        progress: called with the number of records done and the number in all.
 
     Returns:
         The folder.
@@ -33,6 +38,7 @@ def write_arrays(examples: Examples, folder: Path) -> Path:
     for n, entry in enumerate(examples.rows):
         window = examples.entries[int(entry)]
         signal[n], presence[n], segments[n] = window.signal, window.presence, window.segments
+        progress(n + 1, size)
     signal.flush()
     for name, array in (
         ("entry", examples.rows.astype(np.int32)),
@@ -48,7 +54,7 @@ def write_arrays(examples: Examples, folder: Path) -> Path:
 
 
 class Records(Dataset):
-    """The records of a folder of `write_arrays`; a whole batch is asked for at a time."""
+    """The records of a folder of `write_arrays`; one is asked for at a time, or a whole batch."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -57,7 +63,8 @@ class Records(Dataset):
     @functools.cached_property
     def _arrays(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         def opened(part: str) -> dict[str, np.ndarray]:
-            return {file.stem: np.load(file, mmap_mode="r") for file in sorted((self.folder / part).glob("*.npy"))}
+            # Nothing writes to them; but PyTorch takes no array that could not be written to.
+            return {file.stem: np.load(file, mmap_mode="c") for file in sorted((self.folder / part).glob("*.npy"))}
 
         return opened("records"), opened("reports")
 
@@ -67,8 +74,8 @@ class Records(Dataset):
     def __len__(self) -> int:
         return len(self._arrays[0]["entry"])
 
-    def __getitem__(self, places: list[int]) -> dict[str, torch.Tensor]:
-        """Records at B places of the split, in tensors [B, ...]."""
+    def __getitem__(self, places: int | list[int]) -> dict[str, torch.Tensor]:
+        """The record at a place of the split, or those at B places in tensors [B, ...]."""
         records, reports = self._arrays
         batch = {name: np.asarray(array[places]) for name, array in records.items()}
         batch |= {name: np.asarray(array[batch["text_id"]]) for name, array in reports.items()}
@@ -76,7 +83,7 @@ class Records(Dataset):
 
 
 def batches(
-    folder: Path, batch_size: int, seed: int = 0, workers: int = 0, pinned: bool = False
+    folder: Path, batch_size: int, seed: int = 0, workers: int = 0, pinned: bool = False, whole: bool = True
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches, each pass over the records in another random order; a last part of a batch is left out.
 
@@ -86,6 +93,8 @@ def batches(
         seed: of the orders.
         workers: processes that read; 0: this one does.
         pinned: whether batches lie in memory that a GPU copies from by itself.
+        whole: whether a batch is read at once, which is faster; else record by record and stacked by the DataLoader,
+            as MERL does.
 
     Yields:
         "signal" [B, 12, 5000] int16 in microvolts, "presence" [B, 12], "segments", "entry", "text_id" [B], "labels"
@@ -98,10 +107,11 @@ def batches(
     if len(records) < batch_size:
         raise ValueError(f"{len(records)} records are less than a batch of {batch_size}")
     order = RandomSampler(records, generator=torch.Generator().manual_seed(seed))
+    how = {"batch_size": None, "sampler": BatchSampler(order, batch_size, drop_last=True)}
     loader = DataLoader(
         records,
-        batch_size=None,
-        sampler=BatchSampler(order, batch_size, drop_last=True),
+        **(how if whole else {"batch_size": batch_size, "sampler": order, "drop_last": True}),
+        prefetch_factor=AHEAD if workers else None,
         num_workers=workers,
         pin_memory=pinned,
         persistent_workers=workers > 0,

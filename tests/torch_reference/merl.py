@@ -82,15 +82,16 @@ class MerlObjective(nn.Module):
         model: what learns.
     """
 
-    def __init__(self, sizes, bert: transformers.BertConfig | None = None, temperature: float = 0.07):
+    def __init__(self, sizes, bert: transformers.BertConfig | None = None, temperature: float = 0.07, text: int = TEXT):
         """Args:
         sizes: `config.model` of a resolved config.
         bert: sizes of a frozen BERT with random weights that embeds the reports at every step, as published
             (`transformers.BertConfig()` is BERT-base); None: the batch brings embeddings.
         temperature: of both losses.
+        text: E, width of the embeddings that a batch brings.
         """
         super().__init__()
-        self.model = Merl(sizes, bert.hidden_size if bert else TEXT)
+        self.model = Merl(sizes, bert.hidden_size if bert else text)
         self.bert = transformers.BertModel(bert).requires_grad_(False) if bert else None
         self.temperature = temperature
 
@@ -106,7 +107,7 @@ class MerlObjective(nn.Module):
 
         Args:
             batch: "signal" [B, 12, 5000] int16, thousandths of the signal's unit (MERL's are of its whole range), and
-                "text" [B, 768], or "text_tokens" [B, 256] integers and "text_valid" [B, 256] bool.
+                "text" [B, E], or "text_tokens" [B, 256] integers and "text_valid" [B, 256] bool.
         """
         if self.bert is None:
             text = batch["text"]

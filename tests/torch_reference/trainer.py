@@ -16,6 +16,18 @@ def to_device(batch: dict[str, Any], device: str | torch.device = "cpu") -> dict
     return {name: torch.as_tensor(x).to(device, non_blocking=True) for name, x in batch.items()}
 
 
+def find_device(gpu: bool) -> str:
+    """Where to compute. On a GPU, float32 products are of TF32 from here on, as XLA's are."""
+    if gpu:
+        torch.set_float32_matmul_precision("high")
+    return "cuda" if gpu else "cpu"
+
+
+def autocast(device: str | torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Matrix products in the chosen precision: bfloat16 is by autocast, float32 as it is."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
 class Trainer:
     """Steps of AdamW with a constant learning rate.
 
@@ -34,13 +46,11 @@ class Trainer:
         """Args:
         objective: from a batch to its loss; it is moved to the device.
         optimizer: the optimiser's part of a config; its schedule is left out.
-        device: where to compute. On CUDA, float32 products are of TF32, as XLA's are: a setting of the whole process.
-        dtype: of the matrix products; bfloat16 is by autocast.
+        device: where to compute; see `find_device`.
+        dtype: of the matrix products.
         compile: None, or a mode of torch.compile: "default", "reduce-overhead" (CUDA graphs), "max-autotune".
         """
         self.device, self._dtype, self._clip = torch.device(device), dtype, optimizer.clip
-        if self.device.type == "cuda":
-            torch.set_float32_matmul_precision("high")
         self.objective = objective.to(self.device).train()
         self._loss = torch.compile(objective, mode=compile, dynamic=False) if compile else objective
         self._parameters = [p for p in objective.parameters() if p.requires_grad]
@@ -54,7 +64,7 @@ class Trainer:
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """The loss of a batch on the device, in the chosen precision."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
+        with autocast(self.device, self._dtype):
             return self._loss(batch)
 
     def step(self, batch: dict[str, Tensor]) -> Tensor:

@@ -20,6 +20,7 @@ from kmerl_jax import command
 from kmerl_jax.text.lexical import LexicalEncoder
 from kmerl_jax.training import loop, pairs, sharding
 from kmerl_jax.training.objective import build_objective
+from kmerl_jax.training.stream import make_stream
 from kmerl_jax.training.texts import make_texts
 
 BLOCK = 20
@@ -40,7 +41,7 @@ class Paused:
         self._stream = stream
         self._mesh = run.mesh
         self._bare = run.step, jax.tree.map(jnp.copy, run.state)
-        self._bare_batches = iter(loop._stream(stream._examples, run.config))
+        self._bare_batches = iter(make_stream(stream._examples, run.config))
         self._begun, self._since = None, 0
         self.whole: list[tuple[int, float]] = []
         self.bare: list[float] = []
