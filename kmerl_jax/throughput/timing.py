@@ -11,6 +11,8 @@ from kmerl_jax.processes import together
 
 log = logging.getLogger(__name__)
 
+_SHORT = 0.05  # seconds: less says nothing of how long a turn is
+
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
@@ -63,7 +65,7 @@ def race(contenders: Sequence[Contender], repeats: int, seconds: float) -> list[
     """Times contenders in turn, as often as there are repeats. All processes must ask.
 
     Args:
-        contenders: who takes part; two turns of each come first and do not count.
+        contenders: who takes part; two turns of each, more of short ones, come first and do not count.
         repeats: how often everybody is timed.
         seconds: how long a contender is timed in a repeat, about; one turn at least.
     """
@@ -85,7 +87,7 @@ def latencies(contenders: Sequence[Contender], seconds: float) -> list[np.ndarra
     Before each turn comes one that does not count: whose turn is timed has been at work, and not another.
 
     Args:
-        contenders: who takes part; two turns of each come first and do not count.
+        contenders: who takes part; two turns of each, more of short ones, come first and do not count.
         seconds: how long it goes on for each, about; ten turns at least.
     """
     turn_s = 2 * sum(_warm(contenders))
@@ -100,12 +102,16 @@ def latencies(contenders: Sequence[Contender], seconds: float) -> list[np.ndarra
 
 
 def _warm(contenders: Sequence[Contender]) -> list[float]:
-    """Seconds of a turn of each: the second one, since the first compiles and fills caches."""
+    """Seconds of a turn of each: of the second, since the first compiles and fills caches; of more if it is short."""
     turn_s = []
     for n, contender in enumerate(contenders, 1):
         log.info(f"warming up {n} of {len(contenders)}: {contender.name}")
         contender.run(1)
-        turn_s.append(_time(contender, 1))
+        turns, one = 1, _time(contender, 1)
+        while together.everyone(turns * one < _SHORT):
+            turns *= 4
+            one = _time(contender, turns)
+        turn_s.append(one)
     said = ", ".join(f"{one.name} {s:.3g} s" for one, s in zip(contenders, turn_s, strict=True))
     log.info(f"a turn: {said}")
     return turn_s

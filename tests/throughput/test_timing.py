@@ -72,6 +72,14 @@ def test_all_processes_take_the_turns_of_the_first(clock, monkeypatch):
     assert taken == [1, 1, 3, 3, 1, 1, *[1, 1] * 3]
 
 
+def test_one_short_turn_says_nothing(clock):
+    turn_s, taken = iter([1, 1e-6]), []
+    one = Contender("one", 1, lambda turns: (taken.append(turns), clock(next(turn_s, 0.005 * turns))))
+    (timed,) = timing.race([one], 2, 1)
+    assert taken == [1, 1, 4, 16, 200, 200]
+    assert timed.seconds == pytest.approx((0.005, 0.005))
+
+
 def test_it_says_how_long_it_will_take(clock, caplog):
     caplog.set_level("INFO", logger="kmerl_jax")
     slow, fast = (Contender(name, 1, lambda turns, s=s: clock(s * turns)) for name, s in (("slow", 12), ("fast", 2)))
