@@ -43,6 +43,7 @@ def _batches(axes: Axes, points: list[dict]) -> None:
             text = f"in {point['microbatches']} parts"
             axes.annotate(text, where, (0, -14), textcoords="offset points", fontsize=7, ha="center")
     _ticks(axes, sorted(set(places)))
+    axes.margins(x=0.1)
     axes.set_xlabel("ECGs a step")
     axes.set_title("Batch: rate should level off, memory be in proportion", loc="left", fontsize=10)
 
@@ -51,11 +52,9 @@ def _sizes(axes: Axes, points: list[dict]) -> None:
     """Rate and utilisation against the width of the encoder."""
     points = [point for point in points if not point["out_of_memory"]]
     places = [point["width"] for point in points]
-    axes.set_xscale("log", base=2)
     shares = [100 * point["utilisation"] for point in points]
     _two(axes, places, points, shares, "utilisation, % of matrix products")
-    axes.set_xticks(places, [f"{point['name']}\n{point['width']}" for point in points])
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(places, [f"{point['name']}\n{point['width']}" for point in points], fontsize=8)
     axes.margins(x=0.1)
     axes.set_xlabel("width of the encoder")
     axes.set_title("Model: larger ones should use more of the machine", loc="left", fontsize=10)
@@ -102,12 +101,12 @@ def _two(axes: Axes, places: list[float], points: list[dict], other: list[float]
     rates = [_or_nan(point.get("ecg_per_s")) for point in points]
     spreads = [point.get("spread", (np.nan, np.nan)) for point in points]
     _line(axes, places, rates, spreads, _MAIN)
-    axes.set_ylim(0, 1.15 * np.nanmax([high for _, high in spreads], initial=1e-9))
+    axes.set_ylim(0, 1.15 * max(_known(places, [high for _, high in spreads])[1], default=1))
     axes.set_ylabel("ECG/s", color=_MAIN)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}"))
     right = axes.twinx()
     right.plot(*_known(places, other), "s--", color=_OTHER, ms=4, lw=1.2)
-    right.set_ylim(0, 1.15 * np.nanmax(other, initial=1e-9))
+    right.set_ylim(0, 1.15 * max(_known(places, other)[1], default=1))
     right.set_ylabel(label, color=_OTHER)
 
 
@@ -121,7 +120,7 @@ def _times(axes: Axes, places: list[float], points: list[dict]) -> None:
 
 
 def _line(axes: Axes, places: list, values: list, spreads: list, colour: str, label: str | None = None) -> None:
-    axes.vlines(places, *zip(*spreads, strict=True), color=colour, lw=1.5, alpha=0.4)
+    axes.vlines(places, [low for low, _ in spreads], [high for _, high in spreads], color=colour, lw=1.5, alpha=0.4)
     axes.plot(*_known(places, values), "o-", color=colour, ms=4.5, lw=1.5, label=label)
     axes.grid(axis="y", color="0.93", lw=0.6)
 
