@@ -42,6 +42,13 @@ class Step:
         self._step = step.lower(self._state, self._batch).compile()
         self.compile_s = time.perf_counter() - begun
 
+    @property
+    def memory(self) -> int:
+        """Bytes of a device that the compiled step sets aside: arguments, results and temporaries."""
+        sizes = self._step.memory_analysis()
+        given = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+        return given + sizes.temp_size_in_bytes
+
     def run(self, turns: int) -> None:
         """So many steps."""
         for _ in range(turns):
