@@ -151,7 +151,7 @@ def _points(name: str, config, microbatches: int, options: Options) -> Iterator[
 
 def _point(name: str, config, options: Options) -> Point:
     """A step, which gives back its memory, beside matrix products."""
-    flops = sum(part.step for part in work.of_training(config, options.queries, plan.MEDCPT.width).values())
+    flops = sum(part.step for part in work.of_training(config, options.queries, plan.MEDCPT, plan.NAME_TOKENS).values())
     leads = (config.masking.min_leads + config.masking.max_leads) / 2
     size = config.train.batch_size
     tokens = leads * (SEGMENTS - config.masking.masked_segments)
@@ -179,8 +179,7 @@ def _inputs(config, examples: Examples, options: Options) -> list[tuple[int, Tim
         some = dataclasses.replace(
             examples, rows=examples.rows[rows], text_id=examples.text_id[rows], labels=examples.labels[rows]
         )
-        contender = input_stream.contender(some, config)
-        contenders[len(rows)] = dataclasses.replace(contender, name=f"{len(rows):,} records")
+        contenders[len(rows)] = input_stream.contender(f"{len(rows):,} records", some, config)
     timed = race(list(contenders.values()), options.repeats, options.seconds)
     return list(zip(contenders, timed, strict=True))
 

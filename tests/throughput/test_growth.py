@@ -50,7 +50,7 @@ def test_a_step_of_a_real_model(config, monkeypatch, tmp_path):
     (batch,) = result.facts["batches"]
     assert (batch["batch"], batch["width"], batch["tokens"]) == (2, 32, 38)
     config.train.batch_size = 2
-    flops = sum(part.step for part in work.of_training(config, 5, plan.MEDCPT.width).values())
+    flops = sum(part.step for part in work.of_training(config, 5, plan.MEDCPT, plan.NAME_TOKENS).values())
     assert batch["flops"] == flops
     assert batch["utilisation"] == pytest.approx(batch["ecg_per_s"] * flops / batch["matrix_flops_per_s"])
     assert 12 * 5000 * 2 * 2 < batch["memory"] < 1e9
@@ -106,10 +106,10 @@ def test_other_errors_are_not_of_memory(fake, monkeypatch):
 def test_ever_more_records(fake, monkeypatch):
     read = []
 
-    def contender(examples, config):
+    def contender(name, examples, config):
         assert len(examples.rows) == len(examples.text_id) == len(examples.labels)
         read.append(examples.rows.tolist())
-        return Contender("", config.train.batch_size, lambda turns: None)
+        return Contender(name, config.train.batch_size, lambda turns: None)
 
     monkeypatch.setattr(growth.input_stream, "contender", contender)
     rows = np.arange(1000, 1128)
