@@ -113,7 +113,7 @@ class Bert(nn.Module):
 
     def setup(self):
         def layers(depth: int, dropout: float, remat: bool) -> nn.Module:
-            return stacked(BertLayer, depth, inputs=1, unrolled=False, remat=remat)(self.sizes, dropout, self.dtype)
+            return stacked(BertLayer, depth, inputs=1, remat=remat)(self.sizes, dropout, self.dtype)
 
         self.embeddings = BertEmbeddings(self.sizes)
         lower = self.sizes.depth - self.trainable_layers

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from kmerl_jax.models.tokens import Tokens
-from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm, stacked
+from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm, stacked, written_out
 from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.signals.waveform import SEGMENTS
 
@@ -109,8 +109,14 @@ class Encoder(nn.Module):
     def __call__(self, tokens: Tokens) -> jax.Array:
         """Tokens to features [B, T, D] float32. What stands at a place that is not valid means nothing."""
         x = LeadEmbedding(self.width, self.lead_gain, self.dtype, name="embedding")(tokens)
-        layers = stacked(EncoderLayer, self.depth, inputs=1, unrolled=not self.is_initializing(), remat=self.remat)
-        x, _ = layers(self.heads, self.mlp_ratio, self.dtype, name="layers")(x, tokens.valid)
+        settings = self.heads, self.mlp_ratio, self.dtype
+        if self.is_initializing() or self.remat:
+            x, _ = stacked(EncoderLayer, self.depth, inputs=1, remat=self.remat)(*settings, name="layers")(
+                x, tokens.valid
+            )
+        else:
+            layers = self.variables["params"]["layers"]
+            x = written_out(EncoderLayer(*settings, parent=None), layers, self.depth, x, tokens.valid)
         return layer_norm("norm")(x)
 
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm, stacked
+from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm, stacked, written_out
 
 
 class QueryLayer(nn.Module):
@@ -24,7 +24,13 @@ class QueryLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, features: jax.Array, valid: jax.Array) -> tuple[jax.Array, None]:
-        """Queries [B, Q, D], features [B, T, M], valid [B, T] bool to queries; the None is what `nn.scan` stacks."""
+        """Queries to queries; the None is what `nn.scan` stacks.
+
+        Args:
+            x: [B, Q, D], or [1, Q, D] if all ECGs are asked the same.
+            features: [B, T, M].
+            valid: [B, T] bool.
+        """
         if self.self_attention:
             y = layer_norm("self_attention_norm")(x).astype(self.dtype)
             x = x + Attention(self.heads, self.dtype, name="self_attention")(y, y, None)
@@ -69,7 +75,13 @@ class QueryNetwork(nn.Module):
         # Embeddings of unit length are 30 times smaller than what the first layer adds, which is the same for all
         # names: without a norm, what is asked is all but lost.
         x = layer_norm("projection_norm")(x)
-        x = jnp.broadcast_to(x, (len(features), *x.shape[1:]))
-        layers = stacked(QueryLayer, self.depth, inputs=2, unrolled=not self.is_initializing(), remat=self.remat)
-        x, _ = layers(self.heads, self.mlp_ratio, self.self_attention, self.dtype, name="layers")(x, features, valid)
+        settings = self.heads, self.mlp_ratio, self.self_attention, self.dtype
+        if self.is_initializing() or self.remat:
+            x = jnp.broadcast_to(x, (len(features), *x.shape[1:]))
+            x, _ = stacked(QueryLayer, self.depth, inputs=2, remat=self.remat)(*settings, name="layers")(
+                x, features, valid
+            )
+        else:  # up to the first attention to an ECG all is the same for all of them, and computed once
+            layers = self.variables["params"]["layers"]
+            x = written_out(QueryLayer(*settings, parent=None), layers, self.depth, x, features, valid)
         return nn.Dense(1, name="classifier")(layer_norm("norm")(x))[..., 0]

@@ -1,5 +1,7 @@
 """What is said of growth. How cost grows here, is not tested."""
 
+import time
+
 import jax
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ class FakeStep:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
 
     def run(self, turns):
-        pass
+        time.sleep(1e-3 * turns)
 
 
 def test_sizes_are_those_of_the_configs():
@@ -109,7 +111,7 @@ def test_ever_more_records(fake, monkeypatch):
     def contender(name, examples, config):
         assert len(examples.rows) == len(examples.text_id) == len(examples.labels)
         read.append(examples.rows.tolist())
-        return Contender(name, config.train.batch_size, lambda turns: None)
+        return Contender(name, config.train.batch_size, lambda turns: time.sleep(1e-3 * turns))
 
     monkeypatch.setattr(growth.input_stream, "contender", contender)
     rows = np.arange(1000, 1128)
