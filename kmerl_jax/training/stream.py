@@ -56,7 +56,7 @@ class _Blocks:
     Attributes:
         entries: the store's windows.
         rows: [N] indices of the split's entries in the store.
-        seed: of the shuffle.
+        seed: of the first pass's order; each further pass counts one up.
         start: the place of the first global batch's first record.
         stride: records of a global batch.
         offset: of the block in its global batch.
@@ -86,7 +86,7 @@ class _Blocks:
         presence = np.empty((self.size, len(leads.STANDARD)), bool)
         for k, place in enumerate(places):
             row[k], unreadable[k], window = self._read(self._row(place))
-            # Copied at once: a batch of windows kept to be stacked would be twice the memory, all of it fresh pages.
+            # Copied at once: windows that are kept to be stacked at the end are twice the memory, in fresh pages.
             signal[k], presence[k], segments[k] = window.signal, window.presence, window.segments
         return {
             "row": row,
@@ -100,10 +100,8 @@ class _Blocks:
         }
 
     def _row(self, place: int) -> int:
-        """Which record stands at a place: each pass over the records has an order of its own.
-
-        The order of Grain's `seed(seed).shuffle().repeat()`, of which each record would cost a third of its reading.
-        """
+        """Which record stands at a place: each pass over the records has an order of its own."""
+        # As Grain's seed().shuffle().repeat(), whose layers of Python hold the reading threads up.
         turn, index = divmod(place, len(self.rows))
         return index_shuffle(index, max_index=len(self.rows) - 1, seed=(self.seed + turn) % 2**32, rounds=4)
 
@@ -176,6 +174,7 @@ class Stream:
         self._blocks = _Blocks(
             examples.entries,
             examples.rows,
+            # As Grain's shuffle derives its seed.
             seed=int(np.random.SeedSequence((seed, 1)).generate_state(1)[0]),
             start=next_index,
             stride=batch_size,
