@@ -6,6 +6,7 @@ reads a contiguous block of it. So the state of the whole input is one integer.
 """
 
 import dataclasses
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +15,11 @@ import grain
 import jax
 import numpy as np
 from absl import flags
+from grain.experimental import index_shuffle
 
 from kmerl_jax.cohorts import store
+from kmerl_jax.signals import leads
+from kmerl_jax.signals.waveform import SAMPLES, Window
 
 Batch = dict[str, np.ndarray]
 
@@ -47,33 +51,74 @@ class Examples:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Signals:
-    """Random access to the signals alone: all that a worker process needs to be sent.
+class _Blocks:
+    """Batches of this process, its contiguous block of each global batch: all that a worker process needs to be sent.
 
     Attributes:
         entries: the store's windows.
         rows: [N] indices of the split's entries in the store.
+        seed: of the first pass's order; each further pass counts one up.
+        start: the place of the first global batch's first record.
+        stride: records of a global batch.
+        offset: of the block in its global batch.
+        size: records of the block.
         skip_unreadable: whether another record stands in for one that cannot be read.
         reading: which entry each thread is reading, and since when.
     """
 
     entries: store.Entries
     rows: np.ndarray
+    seed: int
+    start: int
+    stride: int
+    offset: int
+    size: int
     skip_unreadable: bool
     reading: dict[int, tuple[int, float]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return (sys.maxsize - self.start) // self.stride
 
-    def __getitem__(self, row: int) -> Batch:
+    def __getitem__(self, n: int) -> Batch:
+        first = self.start + n * self.stride
+        places = range(first + self.offset, first + self.offset + self.size)
+        row, unreadable, segments = np.empty((3, self.size), np.int32)
+        signal = np.empty((self.size, len(leads.STANDARD), SAMPLES), np.int16)
+        presence = np.empty((self.size, len(leads.STANDARD)), bool)
+        for k, place in enumerate(places):
+            row[k], unreadable[k], window = self._read(self._row(place))
+            # Copied at once: windows that are kept to be stacked at the end are twice the memory, in fresh pages.
+            signal[k], presence[k], segments[k] = window.signal, window.presence, window.segments
+        return {
+            "row": row,
+            "entry": self.rows[row].astype(np.int32),
+            "unreadable": unreadable,
+            "signal": signal,
+            "presence": presence,
+            "segments": segments,
+            "index": np.array(places).astype(np.uint32),
+            "first": np.full(self.size, first).astype(np.uint32),
+        }
+
+    def _row(self, place: int) -> int:
+        """Which record stands at a place: each pass over the records has an order of its own."""
+        # As Grain's seed().shuffle().repeat(), whose layers of Python hold the reading threads up.
+        turn, index = divmod(place, len(self.rows))
+        return index_shuffle(index, max_index=len(self.rows) - 1, seed=(self.seed + turn) % 2**32, rounds=4)
+
+    def _read(self, row: int) -> tuple[int, int, Window]:
+        """The window of a record, or of the one that stands in for it.
+
+        Returns:
+            Which record it is, the entry that it stands in for or -1, and the window.
+        """
         unreadable = -1
         for stand_in in self._stand_ins(row):
             entry = int(self.rows[stand_in])
             thread = threading.get_ident()
             self.reading[thread] = entry, time.monotonic()
             try:
-                window = self.entries[entry]
-                break
+                return stand_in, unreadable, self.entries[entry]
             except ValueError as error:
                 if not self.skip_unreadable:
                     raise ValueError(
@@ -82,40 +127,12 @@ class _Signals:
                 unreadable = int(self.rows[row])
             finally:
                 del self.reading[thread]
-        else:
-            raise ValueError(f"nothing of the split can be read, entry {entry} of the store for one")
-        return {
-            "row": np.int32(stand_in),
-            "entry": np.int32(entry),
-            "unreadable": np.int32(unreadable),
-            "signal": window.signal,
-            "presence": window.presence,
-            "segments": np.int32(window.segments),
-        }
+        raise ValueError(f"nothing of the split can be read, entry {entry} of the store for one")
 
     def _stand_ins(self, row: int) -> Iterator[int]:
         """The row itself, then others that depend on it alone: the same on any process, at any time."""
         yield row
         yield from np.random.default_rng(row).integers(len(self.rows), size=1000).tolist()
-
-
-class _Blocks(grain.MapDataset):
-    """Batches of this process: its contiguous block of each global batch, every record with its place."""
-
-    def __init__(self, records: grain.MapDataset, start: int, batch_size: int, process: int, processes: int):
-        super().__init__(records)
-        self._start, self._stride, self._size = start, batch_size, batch_size // processes
-        self._first = process * self._size
-
-    def __len__(self) -> int:
-        return (len(self._parent) - self._start) // self._stride
-
-    def __getitem__(self, n: int) -> Batch:
-        first = self._start + n * self._stride
-        places = first + self._first + np.arange(self._size)
-        records = [self._parent[int(place)] for place in places]
-        batch = {name: np.stack([record[name] for record in records]) for name in records[0]}
-        return batch | {"index": places.astype(np.uint32), "first": np.full(self._size, first).astype(np.uint32)}
 
 
 class Stream:
@@ -154,9 +171,18 @@ class Stream:
         if batch_size % processes:
             raise ValueError(f"train.batch_size={batch_size} is not divisible by {processes} processes")
         self.next_index, self._batch_size, self._workers, self._examples = next_index, batch_size, workers, examples
-        self._signals = _Signals(examples.entries, examples.rows, skip_unreadable)
-        records = grain.MapDataset.source(self._signals).seed(seed).shuffle().repeat(None)
-        self._blocks = _Blocks(records, next_index, batch_size, process, processes)
+        size = batch_size // processes
+        self._blocks = _Blocks(
+            examples.entries,
+            examples.rows,
+            # As Grain's shuffle derives its seed.
+            seed=int(np.random.SeedSequence((seed, 1)).generate_state(1)[0]),
+            start=next_index,
+            stride=batch_size,
+            offset=process * size,
+            size=size,
+            skip_unreadable=skip_unreadable,
+        )
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches from `next_index` on; `next_index` moves with each.
@@ -167,7 +193,8 @@ class Stream:
         `Examples.texts` has.
         """
         # Grain's default buffers 500 elements, and an element is a batch here.
-        data = self._blocks.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
+        blocks = grain.MapDataset.source(self._blocks)
+        data = blocks.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
         if self._workers:
             if not flags.FLAGS.is_parsed():  # Grain's workers read absl flags, which a library user never parsed
                 flags.FLAGS.mark_as_parsed()
@@ -185,9 +212,9 @@ class Stream:
         """What is being read just now: for a warning that it takes long."""
         if self._workers:
             return f"waiting for {self._workers} worker processes that read records"
-        if not self._signals.reading:
+        if not self._blocks.reading:
             return "waiting for a batch, and no record is being read"
-        entry, since = min(list(self._signals.reading.values()), key=lambda reading: reading[1])
+        entry, since = min(list(self._blocks.reading.values()), key=lambda reading: reading[1])
         file = self._examples.entries.file_of(entry)
         return f"reading entry {entry}, in {file}, for {time.monotonic() - since:.0f} s"
 

@@ -1,5 +1,6 @@
 """The training loop in this process: one seed gives one run."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -126,16 +127,15 @@ def test_a_run_resumes_on_another_number_of_devices(fit):
 
 def test_any_number_of_present_leads_shares_one_compiled_step(fit, small_config, monkeypatch):
     """Records with 1 to 12 leads and 1 to 50 segments, in one stream, compile once."""
-    real = stream._Signals.__getitem__
+    real = store.Entries.__getitem__
 
-    def partial(self, row):
-        record = real(self, row)
-        rng = np.random.default_rng(row)
+    def partial(self, entry):
+        rng = np.random.default_rng(entry)
         presence = np.zeros(12, bool)
         presence[rng.choice(12, rng.integers(1, 13), replace=False)] = True
-        return record | {"presence": presence, "segments": np.int32(rng.integers(1, 51))}
+        return dataclasses.replace(real(self, entry), presence=presence, segments=int(rng.integers(1, 51)))
 
-    monkeypatch.setattr(stream._Signals, "__getitem__", partial)
+    monkeypatch.setattr(store.Entries, "__getitem__", partial)
     lines, _ = fit("partial", **{"masking.max_leads": 3})  # a compiled step takes no other shapes
     assert all(np.isfinite(list(losses(lines).values())))
 
@@ -253,22 +253,20 @@ def test_records_that_cannot_be_read_are_counted_and_named(fit, monkeypatch, cap
 
 def test_a_stalled_input_is_named(fit, monkeypatch, caplog):
     """Reading stops in the fourth batch, until the warning is there."""
-    real = stream._Signals.__getitem__
+    real = store.Entries.__getitem__
     read = []
 
     def warned():
         return any("input has taken" in line and "reading entry" in line for line in caplog.messages)
 
-    def slow(self, row):
-        read.append(row)
-        window = real(self, row)
+    def slow(self, entry):
+        read.append(entry)
         if len(read) > 40:  # the first batch is read twice
             end = time.monotonic() + 30
-            self.reading[0] = 0, time.monotonic()
             while not warned() and time.monotonic() < end:
                 time.sleep(0.05)
-        return window
+        return real(self, entry)
 
-    monkeypatch.setattr(stream._Signals, "__getitem__", slow)
+    monkeypatch.setattr(store.Entries, "__getitem__", slow)
     fit("stalled", **{"train.stall_s": 0.4, "train.validate_every": 100})
     assert warned()

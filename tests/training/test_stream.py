@@ -60,6 +60,14 @@ def test_each_pass_shows_every_record_once_in_another_order(examples):
     assert list(one["entry"]) != list(take(1, examples=examples, batch_size=size, seed=1)[0]["entry"])
 
 
+def test_the_order_is_that_of_earlier_versions(examples):
+    """A run that was begun with one goes on with the records that it has not seen."""
+    ten = dataclasses.replace(examples, rows=examples.rows[:10])
+    passes = take(2, examples=ten, batch_size=10, seed=3)
+    order = [[list(ten.rows).index(entry) for entry in batch["entry"]] for batch in passes]
+    assert order == [[4, 6, 9, 7, 5, 3, 1, 8, 2, 0], [8, 1, 3, 7, 9, 0, 5, 4, 2, 6]]
+
+
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_read_contiguous_blocks_of_the_same_batches(examples, processes):
     whole = take(3, examples=examples, batch_size=8, seed=0)
