@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.models import tokens
 from kmerl_jax.models.kmerl import KMerl
+from kmerl_jax.models.transformer import apart
 from kmerl_jax.processes import together
 from kmerl_jax.signals.leads import STANDARD, lead_ids
 from kmerl_jax.signals.waveform import SEGMENT
@@ -138,6 +139,7 @@ def apply(
         progress: called with the number of ECGs done and the number in all.
     """
     run = over_windows(forward, normalization, mesh, view.leads, view.derive, view.samples)
+    params = apart(params)
     # A device computes the same however many there are, so its share is what the size is of.
     batch_size = -(-batch_size * len(STANDARD) // len(view.leads)) * mesh.size
     share = batch_size // jax.process_count()  # a process reads its own block of each batch, and gets the whole answer

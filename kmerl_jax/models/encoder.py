@@ -116,7 +116,7 @@ class Encoder(nn.Module):
             )
         else:
             layers = self.variables["params"]["layers"]
-            x = written_out(EncoderLayer(*settings, parent=None), layers, self.depth, x, tokens.valid)
+            x = written_out(EncoderLayer(*settings, parent=None), layers, x, tokens.valid)
         return layer_norm("norm")(x)
 
 

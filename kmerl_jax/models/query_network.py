@@ -83,5 +83,5 @@ class QueryNetwork(nn.Module):
             )
         else:  # up to the first attention to an ECG all is the same for all of them, and computed once
             layers = self.variables["params"]["layers"]
-            x = written_out(QueryLayer(*settings, parent=None), layers, self.depth, x, features, valid)
+            x = written_out(QueryLayer(*settings, parent=None), layers, x, features, valid)
         return nn.Dense(1, name="classifier")(layer_norm("norm")(x))[..., 0]

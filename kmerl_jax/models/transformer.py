@@ -102,21 +102,39 @@ def stacked(layer: type[nn.Module], depth: int, inputs: int, remat: bool = False
     )
 
 
-def written_out(layer: nn.Module, parameters: dict, depth: int, x: jax.Array, *inputs: jax.Array) -> jax.Array:
+def written_out(layer: nn.Module, parameters: dict | list[dict], x: jax.Array, *inputs: jax.Array) -> jax.Array:
     """The layers of `stacked` one after another: a fifth faster on a CPU than the loop, and longer to compile.
 
     x may change its shape on the way. What is computed twice would be merged again, so this is not for `remat`.
 
     Args:
         layer: one that belongs to no other module.
-        parameters: of all of them, stacked.
-        depth: number of layers.
+        parameters: of all of them, stacked or apart.
         x: what the first is given.
         *inputs: what every layer is given alike.
     """
-    for n in range(depth):
-        x, _ = layer.apply({"params": jax.tree.map(lambda p: p[n], parameters)}, x, *inputs)  # noqa: B023
+    for one in _of_each(parameters):
+        x, _ = layer.apply({"params": one}, x, *inputs)
     return x
+
+
+def apart(parameters: dict) -> dict:
+    """The parameters of a model with those of stacked layers in lists, one a layer; for use, not for training.
+
+    A function that is given a stack copies the parameters of every layer out of it each time that it is called: of
+    vit_tiny, for one ECG, a fifteenth of its time.
+    """
+    return {
+        name: x if not isinstance(x, dict) else _of_each(x) if name == "layers" else apart(x)
+        for name, x in parameters.items()
+    }
+
+
+def _of_each(layers: dict | list[dict]) -> list[dict]:
+    if isinstance(layers, list):
+        return layers
+    depth = len(jax.tree.leaves(layers)[0])
+    return [jax.tree.map(lambda x, n=n: x[n], layers) for n in range(depth)]
 
 
 def layer_norm(name: str, epsilon: float = 1e-6) -> nn.LayerNorm:

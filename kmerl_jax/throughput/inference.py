@@ -7,6 +7,7 @@ import numpy as np
 
 from kmerl_jax.evaluation.inference import over_windows
 from kmerl_jax.models.tokens import Tokens
+from kmerl_jax.models.transformer import apart
 from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.signals.waveform import SEGMENT
 from kmerl_jax.throughput import peers, synthetic, work
@@ -40,7 +41,7 @@ class Answers:
         bag = Tokens(np.zeros((1, 1, SEGMENT), np.float32), ids, ids, np.ones((1, 1), bool))
         init = jax.jit(lambda key: self._model.init(key, bag, self._names[:1], self._names)["params"])
         params = jax.device_get(init(jax.random.key(config.seed)))
-        self._params = jax.device_put(params, sharding.replicated(self._mesh))
+        self._params = apart(jax.device_put(params, sharding.replicated(self._mesh)))
 
     def asked(self, leads: Sequence[str], windows: dict[str, np.ndarray]) -> Callable[[int], None]:
         """Turns from windows on the host, this process's block of them, to all answers on the host."""
