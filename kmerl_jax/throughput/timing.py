@@ -64,6 +64,9 @@ class Timed:
 def race(contenders: Sequence[Contender], repeats: int, seconds: float) -> list[Timed]:
     """Times contenders in turn, as often as there are repeats. All processes must ask.
 
+    Each time, a turn that does not count comes first: what others have run in between has taken caches, and memory that
+    was free may have gone back to the system, which would count as slow what is fast in training, turn after turn.
+
     Args:
         contenders: who takes part; two turns of each, more of short ones, come first and do not count.
         repeats: how often everybody is timed.
@@ -72,11 +75,12 @@ def race(contenders: Sequence[Contender], repeats: int, seconds: float) -> list[
     turn_s = _warm(contenders)
     # A turn may be a step of all processes, so all must take as many; and they have measured differently.
     turns = [together.from_first(max(1, round(seconds / one))) for one in turn_s]
-    whole = repeats * sum(n * one for n, one in zip(turns, turn_s, strict=True))
+    whole = repeats * sum((n + 1) * one for n, one in zip(turns, turn_s, strict=True))
     log.info(f"measuring: {repeats} repeats, {whole:.0f} s in all, about")
     taken: list[list[float]] = [[] for _ in contenders]
     for _ in range(repeats):
         for contender, n, means in zip(contenders, turns, taken, strict=True):
+            contender.run(1)
             means.append(_time(contender, n))
     return [Timed(one.name, one.items, tuple(means)) for one, means in zip(contenders, taken, strict=True)]
 
