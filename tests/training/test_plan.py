@@ -46,7 +46,8 @@ def test_flops_in_closed_form(planned):
     tokens, reports, names = B * T * 100 * D, B * E * P, Q * E * W
     encoder = tokens + B * T * (4 + 2 * 4) * D**2 + 2 * B * T**2 * D
     projectors = B * (D * P + P**2) + reports + B * P**2
-    queries = names + B * (Q * (2 + 2 * 4) * W**2 + 2 * T * D * W + 2 * Q * T * W + Q * W)
+    # What is asked is projected once; from there on each ECG has an answer of its own.
+    queries = names + Q * W**2 + B * (Q * (1 + 2 * 4) * W**2 + 2 * T * D * W + 2 * Q * T * W + Q * W)
     contrast = retrieval = B**2 * P
     forward = encoder + projectors + queries + contrast + retrieval
     assert planned.forward_flops == 2 * forward
