@@ -119,7 +119,7 @@ def measure(
         rates = f"{one.rate:,.0f} ECG/s ({slow:,.0f} to {fast:,.0f})"
         lines.append(f"{one.name:<14} {1e3 / one.rate:.3g} ms an ECG of the input: {rates}")
     if examples:
-        lines.append("a pass over the records begins with some milliseconds of Grain's, which show where it is short")
+        lines.append("a record of few costs more: Grain's shuffle walks through 65,536 places at least")
     else:
         lines.append(f"the input is left out: there is no store at {config.data.store}")
     lines.append("GB: arguments, results and temporaries of the compiled step on a device, by XLA's account")
