@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from kmerl_jax.models.tokens import Tokens
-from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm, stacked, written_out
+from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm, through_layers
 from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.signals.waveform import SEGMENTS
 
@@ -94,7 +94,7 @@ class Encoder(nn.Module):
         mlp_ratio: hidden width of the MLPs over D.
         lead_gain: see `LeadEmbedding`.
         dtype: of the matrix products; parameters, norms and softmax are float32.
-        remat: see `stacked`.
+        remat: see `through_layers`.
     """
 
     width: int
@@ -110,13 +110,7 @@ class Encoder(nn.Module):
         """Tokens to features [B, T, D] float32. What stands at a place that is not valid means nothing."""
         x = LeadEmbedding(self.width, self.lead_gain, self.dtype, name="embedding")(tokens)
         settings = self.heads, self.mlp_ratio, self.dtype
-        if self.is_initializing() or self.remat:
-            x, _ = stacked(EncoderLayer, self.depth, inputs=1, remat=self.remat)(*settings, name="layers")(
-                x, tokens.valid
-            )
-        else:
-            layers = self.variables["params"]["layers"]
-            x = written_out(EncoderLayer(*settings, parent=None), layers, x, tokens.valid)
+        x = through_layers(self, EncoderLayer, settings, x, tokens.valid)
         return layer_norm("norm")(x)
 
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm, stacked, written_out
+from kmerl_jax.models.transformer import Attention, Dtype, Mlp, layer_norm, through_layers
 
 
 class QueryLayer(nn.Module):
@@ -50,7 +50,7 @@ class QueryNetwork(nn.Module):
         mlp_ratio: hidden width of the MLPs over `width`.
         self_attention: whether queries attend to each other.
         dtype: of the matrix products.
-        remat: see `stacked`.
+        remat: see `through_layers`.
     """
 
     width: int = 256
@@ -76,12 +76,6 @@ class QueryNetwork(nn.Module):
         # names: without a norm, what is asked is all but lost.
         x = layer_norm("projection_norm")(x)
         settings = self.heads, self.mlp_ratio, self.self_attention, self.dtype
-        if self.is_initializing() or self.remat:
-            x = jnp.broadcast_to(x, (len(features), *x.shape[1:]))
-            x, _ = stacked(QueryLayer, self.depth, inputs=2, remat=self.remat)(*settings, name="layers")(
-                x, features, valid
-            )
-        else:  # up to the first attention to an ECG all is the same for all of them, and computed once
-            layers = self.variables["params"]["layers"]
-            x = written_out(QueryLayer(*settings, parent=None), layers, x, features, valid)
+        # Up to the first attention to an ECG all is the same for all of them, and computed once.
+        x = through_layers(self, QueryLayer, settings, x, features, valid)
         return nn.Dense(1, name="classifier")(layer_norm("norm")(x))[..., 0]
