@@ -1,30 +1,41 @@
-"""Reading recordings from files: WFDB in every format that the wfdb package reads, and CPSC2018's original files."""
+"""Reading recordings from files.
 
+WFDB in every format that the wfdb package reads, CPSC2018's original files, DICOM waveforms, CSV and NumPy arrays.
+"""
+
+import re
 from pathlib import Path
 
-import numpy as np
-
-from kmerl_jax.signals import leads, plain
+from kmerl_jax.signals import arrays, dicom, leads, matlab, plain
+from kmerl_jax.signals.channels import to_ecg
 from kmerl_jax.signals.waveform import Ecg
 
-_MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}
-_STRUCT_RATE = 500.0  # Hz of every original CPSC2018 file, which does not say so itself
+_MOST_PER_BYTE = 64  # samples; a silent lead in a compressed format has some
 
 
-def read(path: str | Path) -> Ecg:
-    """Reads a recording of any kind: WFDB where there is a header, else an original CPSC2018 file.
+def read(path: str | Path, layout: arrays.Layout | None = None) -> Ecg:
+    """Reads a recording of any kind: by its extension, else WFDB where there is a header, else CPSC2018's original.
 
     Args:
-        path: the recording, with or without extension.
+        path: the recording; of WFDB with or without extension.
+        layout: what CSV and NumPy files do not say.
 
     Raises:
-        FileNotFoundError: there is neither a header nor a `.mat` file, or a signal file is missing.
-        ValueError: the file is damaged or of another form; see `read_wfdb` and `read_struct`.
+        FileNotFoundError: there is no such recording, or a signal file is missing.
+        ValueError: the file is damaged or of another form, or has no layout; see `read_wfdb`, `matlab.read`,
+            `arrays.read` and `dicom.read`.
     """
-    stem = _stem(Path(path))
+    path = Path(path)
+    if path.suffix in arrays.SUFFIXES:
+        if layout is None:
+            raise ValueError(f"{path}: a {path.suffix[1:].upper()} file does not say its rate: give --rate in Hz")
+        return arrays.read(path, layout)
+    if path.suffix in dicom.SUFFIXES:
+        return dicom.read(path)
+    stem = _stem(path)
     mat = stem.with_name(stem.name + ".mat")
     if mat.is_file() and not stem.with_name(stem.name + ".hea").is_file():
-        return read_struct(mat)
+        return matlab.read(mat)
     return read_wfdb(stem)
 
 
@@ -48,39 +59,14 @@ def read_wfdb(path: str | Path) -> Ecg:
         raise FileNotFoundError(f"no WFDB header {header}")
     lines = _lines(header)
     _check_signal_files(header, lines)
+    _check_header(header, lines)
     try:
         record = plain.read(header, lines) or _read_by_wfdb(stem)
+    except ValueError as error:
+        raise ValueError(f"{stem}: {str(error).splitlines()[0]}") from error
     except Exception as error:  # wfdb raises whatever its parsing runs into
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{stem}: {reason}") from error
-    return _named_leads(stem, record)
-
-
-def read_struct(path: str | Path) -> Ecg:
-    """Reads an original CPSC2018 file: a MATLAB struct `ECG` whose `data` is [12, S], mV at 500 Hz, in standard order.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no MATLAB file, is damaged, or holds something else.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    import scipy.io  # as late as wfdb below
-
-    try:
-        struct = scipy.io.loadmat(path, variable_names=["ECG"]).get("ECG")
-    except Exception as error:  # scipy raises whatever its parsing runs into
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: not a MATLAB file that can be read: {reason}") from error
-    if not isinstance(struct, np.ndarray) or "data" not in (struct.dtype.names or ()) or struct.size != 1:
-        raise ValueError(f"{path}: no struct ECG with a field data in it, and no WFDB header beside it")
-    data = struct["data"].item()
-    if not isinstance(data, np.ndarray) or data.dtype.kind not in "iuf":
-        raise ValueError(f"{path}: ECG.data does not hold real numbers")
-    if data.ndim != 2 or len(data) != len(leads.STANDARD) or data.shape[1] == 0:
-        raise ValueError(f"{path}: ECG.data has shape {data.shape}; expected (12, samples)")
-    return Ecg(data, leads.STANDARD, _STRUCT_RATE)
+        raise ValueError(f"{stem}: its header cannot be understood ({type(error).__name__}: {error})") from error
+    return to_ecg(str(stem), record.names, record.signal, record.units, record.rate)
 
 
 def _stem(path: Path) -> Path:
@@ -107,6 +93,27 @@ def _check_signal_files(header: Path, lines: list[str]) -> None:
             raise FileNotFoundError(f"{header}: its signal file {name} is missing")
 
 
+def _check_header(header: Path, lines: list[str]) -> None:
+    """What the wfdb package would pass over: it takes 250 Hz for a rate that is none, and 200 a mV for no gain."""
+    first, *signals = [line.split() for line in lines] or [[]]
+    if len(first) < 2 or not first[1].isdecimal():
+        raise ValueError(f"{header}: its first line is not that of a WFDB header")
+    if len(first) > 2 and not re.match(r"[\d.]+([eE][+-]?\d+)?(/|$)", first[2]):
+        raise ValueError(f"{header}: {first[2]!r} is not a rate")
+    if "/" in first[0]:
+        return  # segments, each with a header of its own
+    if len(signals) != int(first[1]):
+        raise ValueError(f"{header}: it says {first[1]} signals and describes {len(signals)}")
+    for line in signals:
+        gain = re.match(r"[\d.eE+-]*", line[2])[0] if len(line) > 2 else "0"
+        if leads.canonical(" ".join(line[8:])) and not (gain and float(gain)):
+            raise ValueError(f"{header}: lead {' '.join(line[8:])} has no gain, so its voltages are not known")
+    stated = int(first[3]) * len(signals) if len(first) > 3 and first[3].isdecimal() else 0
+    there = sum(header.with_name(name).stat().st_size for name in {line[0] for line in signals} - {"~"})
+    if stated > _MOST_PER_BYTE * there:
+        raise ValueError(f"{header}: it says {stated:,} samples, of which {there:,} bytes are there: truncated")
+
+
 def _read_by_wfdb(stem: Path) -> plain.Signals:
     # Here, because it takes half a second that most commands and workers need not wait for.
     import wfdb
@@ -115,21 +122,5 @@ def _read_by_wfdb(stem: Path) -> plain.Signals:
     for name, stated, found in zip(record.sig_name, record.checksum, record.calc_checksum(), strict=True):
         if stated is not None and (stated - found) % 65536:
             raise ValueError(f"checksum of lead {name} differs from its header: the file is damaged")
-    return plain.Signals(record.dac().T, record.sig_name, record.units, float(record.fs))
-
-
-def _named_leads(stem: Path, record: plain.Signals) -> Ecg:
-    rows, kept = [], []
-    for row, name, unit in zip(record.signal, record.names, record.units, strict=True):
-        lead = leads.canonical(name)
-        if lead is None:
-            continue
-        if lead in kept:
-            raise ValueError(f"{stem}: lead {lead} is there twice")
-        if unit.lower() not in _MILLIVOLTS:
-            raise ValueError(f"{stem}: unit {unit!r} of lead {lead} is not a voltage")
-        kept.append(lead)
-        rows.append(row * _MILLIVOLTS[unit.lower()])
-    if not kept:
-        raise ValueError(f"{stem}: none of its channels ({', '.join(record.names)}) is an ECG lead")
-    return Ecg(np.stack(rows), tuple(kept), record.rate)
+    names, units = ([each or "unnamed" for each in of] for of in (record.sig_name, record.units))
+    return plain.Signals(record.dac().T, names, units, float(record.fs))

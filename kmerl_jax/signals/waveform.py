@@ -13,6 +13,7 @@ SEGMENT = 100  # samples of one token: 0.2 s of one lead (paper, section 2.2 and
 SEGMENTS = 50  # segments of a full window
 SAMPLES = SEGMENT * SEGMENTS  # 10 s
 
+RATES = (50.0, 20_000.0)  # Hz: below, no QRS complex is left; above, no ECG is recorded
 SHORT_GAP_S = 0.2  # the longest run of missing samples that is interpolated: one token
 FLAT_MV = 0.01  # a lead whose whole range is below 10 µV records nothing
 MAX_MV = np.iinfo(np.int16).max / 1000  # what int16 holds at 1 µV
@@ -27,11 +28,13 @@ class Ecg:
         signal: [L, S] float32, millivolts; NaN where a sample is missing.
         leads: L names in standard spelling.
         rate: samples per second.
+        left_out: channels of the file that are none of the 12 leads.
     """
 
     signal: np.ndarray
     leads: tuple[str, ...]
     rate: float
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self):
         signal = np.asarray(self.signal)
@@ -40,8 +43,8 @@ class Ecg:
         unknown = [name for name in self.leads if name not in leads.STANDARD]
         if unknown or len(set(self.leads)) != len(self.leads):
             raise ValueError(f"leads {self.leads} are not distinct names out of {' '.join(leads.STANDARD)}")
-        if not (np.isfinite(self.rate) and self.rate > 0):
-            raise ValueError(f"rate {self.rate} Hz is not a positive number")
+        if not RATES[0] <= self.rate <= RATES[1]:
+            raise ValueError(f"rate {self.rate:g} Hz is not an ECG's ({RATES[0]:g} to {RATES[1]:,g} Hz)")
         object.__setattr__(self, "signal", np.asarray(signal, np.float32))
 
     @property
@@ -74,7 +77,7 @@ def repair(ecg: Ecg) -> tuple[Ecg, Counter]:
     for name, row in zip(ecg.leads, ecg.signal, strict=True):
         bad = ~np.isfinite(row)
         if bad.any():
-            if bad.all() or _longest_run(bad) > SHORT_GAP_S * ecg.rate:
+            if bad.all() or longest_run(bad) > SHORT_GAP_S * ecg.rate:
                 counts["leads with a long gap"] += 1
                 continue
             good = np.flatnonzero(~bad)
@@ -86,10 +89,11 @@ def repair(ecg: Ecg) -> tuple[Ecg, Counter]:
         kept.append(name)
         rows.append(row)
     signal = np.stack(rows) if rows else np.zeros((0, ecg.signal.shape[1]), np.float32)
-    return Ecg(signal, tuple(kept), ecg.rate), counts
+    return dataclasses.replace(ecg, signal=signal, leads=tuple(kept)), counts
 
 
-def _longest_run(flags: np.ndarray) -> int:
+def longest_run(flags: np.ndarray) -> int:
+    """Length of the longest run of true values in [S]."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return int((edges[1::2] - edges[::2]).max(initial=0))
 
@@ -104,7 +108,7 @@ def resample(ecg: Ecg, rate: float = RATE) -> Ecg:
     ratio = Fraction(rate / ecg.rate).limit_denominator(1000)
     # Extending the ends along a line keeps an offset from ringing at the borders.
     signal = scipy.signal.resample_poly(ecg.signal, ratio.numerator, ratio.denominator, axis=1, padtype="line")
-    return Ecg(signal, ecg.leads, rate)
+    return dataclasses.replace(ecg, signal=signal, rate=rate)
 
 
 @dataclasses.dataclass(frozen=True)
