@@ -20,7 +20,7 @@ class Terminated(BaseException):
     """SIGTERM, where nobody waits for it."""
 
 
-def run(main: Callable[[], int | None], usage: str) -> None:
+def run(main: Callable[..., int | None], usage: str, arguments: str = "") -> None:
     """Runs a command and exits: 0 on success, 1 when the work failed, 2 when the command line is wrong.
 
     Every error ends in one line on stderr that says what is wrong; `--debug` shows where.
@@ -28,6 +28,7 @@ def run(main: Callable[[], int | None], usage: str) -> None:
     Args:
         main: the command, called once the flags are parsed. It may return another exit status than 0.
         usage: what `--help` prints above the flags.
+        arguments: what the words are that are no flags ("RECORD..."); main is given a list of them. "": there are none.
     """
     _log_to_stdout()
     if {"--help", "-help", "-h", "--helpfull"} & set(sys.argv[1:]):
@@ -36,14 +37,14 @@ def run(main: Callable[[], int | None], usage: str) -> None:
     debug = any(arg in ("--debug", "--debug=true") for arg in sys.argv[1:])
     try:
         rest = flags.FLAGS(sys.argv)[1:]
-        if rest:
+        if rest and not arguments:
             raise flags.Error(f"unexpected argument {rest[0]!r}")
     except Exception as error:  # configs are Python: a bad one can raise anything
         _fail(error, 2, debug, _config_error(error))
     signal.signal(signal.SIGTERM, _terminate)
     status = None
     try:
-        status = main()
+        status = main(rest) if arguments else main()
     except (KeyboardInterrupt, Terminated) as stop:
         how, status = ("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)
         print(f"{how}; the same command goes on where it was", file=sys.stderr, flush=True)
@@ -97,7 +98,7 @@ def _config_error(error: Exception) -> str | None:
 def _help(usage: str) -> str:
     own = flags.FLAGS.flags_by_module_dict()
     lines = [usage.strip(), "", "Flags:"]
-    for module in (sys.argv[0], "kmerl_jax.processes.start", __name__):
+    for module in (sys.argv[0], "kmerl_jax.prediction.recordings", "kmerl_jax.processes.start", __name__):
         for flag in own.get(module, []):
             value = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
             default = "" if value in (None, False) else f" Default {value}."
@@ -149,3 +150,15 @@ class Progress:
             rate = (done - self.first[0]) / max(now - self.first[1], 1e-9)
             line += f", {rate:.0f} {self.unit}/s" + (f", {(total - done) / rate:.0f} s left" if done < total else "")
         log.info(line)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """(i, n) of "i/n".
+
+    Raises:
+        ValueError: anything but two integers with 0 <= i < n.
+    """
+    first, _, count = text.partition("/")
+    if not (first.isdecimal() and count.isdecimal() and int(first) < int(count)):
+        raise ValueError(f"--shard={text} is not I/N with 0 <= I < N, for example 0/4")
+    return int(first), int(count)

@@ -43,7 +43,7 @@ def main() -> None:
     """Reads the flags, then simulates if need be, loads the cohort, writes the store and says what came of it."""
     if not (_OUT.value or _DRY_RUN.value):
         raise ValueError("--out is missing: the folder of the store to write")
-    out, shard = Path(_OUT.value or ""), parse_shard(_SHARD.value)
+    out, shard = Path(_OUT.value or ""), command.parse_shard(_SHARD.value)
     if not (_SOURCE.value or (_COHORT.value == "demo" and _OUT.value)):
         raise ValueError(
             f"--source is missing: the {'CSV' if _COHORT.value == 'table' else 'folder'} of {_COHORT.value}'s files"
@@ -63,18 +63,6 @@ def main() -> None:
         command.log.info(Store(out).summary())
     else:
         command.log.info(f"part {shard[0]} of {shard[1]} is done; the last part to end writes the store")
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """(i, n) of "i/n".
-
-    Raises:
-        ValueError: anything but two integers with 0 <= i < n.
-    """
-    first, _, count = text.partition("/")
-    if not (first.isdecimal() and count.isdecimal() and int(first) < int(count)):
-        raise ValueError(f"--shard={text} is not I/N with 0 <= I < N, for example 0/4")
-    return int(first), int(count)
 
 
 def parse_folds(text: str) -> tuple[int, int]:

@@ -77,7 +77,7 @@ def train(config) -> None:
     goodput = Goodput(run.path)
 
     asked, examples, val = pairs.load(store, encoder, config, command.Progress("embedding", "reports"))
-    run.keep_entities(asked, store, encoder.embed(asked.entities))
+    run.keep_entities(asked, store, encoder)
     run.keep_patients(store.population, store.table["patient"].to_numpy()[examples.rows])
     steps = config.train.steps or -(-config.train.epochs * len(examples.rows) // config.train.batch_size)
 
@@ -88,7 +88,7 @@ def train(config) -> None:
         with goodput.during("evaluation"):
             if encoder.trainable:
                 encoder = encoder.trained(sharding.to_host(params["text"], mesh))
-                run.keep_entities(asked, store, encoder.embed(asked.entities))
+                run.keep_entities(asked, store, encoder)
             results = evaluate(config, store, asked, encoder, objective, params, mesh) | {"step": steps}
         if jax.process_index() == 0:
             end_of_run.save(results, run.results)

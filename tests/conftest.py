@@ -95,7 +95,7 @@ def small_run(demo_store, tmp_path_factory) -> Path:
     store, encoder = Store(demo_store), LexicalEncoder()
     run = Run(tmp_path_factory.mktemp("runs") / "small", config)
     asked, train, val = pairs.load(store, encoder, config)
-    run.keep_entities(asked, store, encoder.embed(asked.entities))
+    run.keep_entities(asked, store, encoder)
     run.keep_patients(store.population, store.table["patient"].to_numpy()[train.rows])
     objective = build_objective(config, make_texts(encoder, asked.entities))
     loop.fit(objective, train, val, config, 4, run.path, sharding.make_mesh(devices=jax.devices()[:1]))

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -16,6 +17,14 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text."""
     unfinished = path.with_suffix(".tmp")
     unfinished.write_text(text)
+    unfinished.replace(path)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Writes a table as Parquet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    table.to_parquet(unfinished, index=False)
     unfinished.replace(path)
 
 

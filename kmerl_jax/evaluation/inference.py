@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -126,6 +126,36 @@ def apply(
     batch_size: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outputs:
+    """Applies a function of tokens to entries; see `batches`.
+
+    Args:
+        forward: see `batches`, as those that follow.
+        params: see `batches`.
+        normalization: see `batches`.
+        mesh: see `batches`.
+        view: see `batches`.
+        rows: see `batches`.
+        batch_size: see `batches`.
+        progress: called with the number of ECGs done and the number in all.
+    """
+    parts, done = [], 0
+    for part in batches(forward, params, normalization, mesh, view=view, rows=rows, batch_size=batch_size):
+        parts.append(part)
+        done += len(part["seen"])
+        progress(done, len(rows))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def batches(
+    forward: Callable[[dict, tokens.Tokens], dict[str, jax.Array]],
+    params: dict,
+    normalization: str,
+    mesh: Mesh,
+    *,
+    view: View,
+    rows: np.ndarray,
+    batch_size: int,
+) -> Iterator[Outputs]:
     """Applies a function of tokens to entries, batch by batch; what it gives does not depend on the batches.
 
     Args:
@@ -136,14 +166,15 @@ def apply(
         view: what is shown of the entries.
         rows: [N] which entries of the store.
         batch_size: ECGs of 12 leads at a time on each device, or more of fewer leads.
-        progress: called with the number of ECGs done and the number in all.
+
+    Yields:
+        What it gives of the next entries, and "seen".
     """
     run = over_windows(forward, normalization, mesh, view.leads, view.derive, view.samples)
     params = apart(params)
     # A device computes the same however many there are, so its share is what the size is of.
     batch_size = -(-batch_size * len(STANDARD) // len(view.leads)) * mesh.size
     share = batch_size // jax.process_count()  # a process reads its own block of each batch, and gets the whole answer
-    parts = []
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
         # The last batch is filled up by repetition: one shape, one compilation.
@@ -155,9 +186,7 @@ def apply(
             "segments": np.array([window.segments for window in windows], np.int32),
         }
         values = jax.device_get(run(params, **sharding.to_device(batch, mesh)))
-        parts.append({name: value[: len(part)] for name, value in values.items()})
-        progress(start + len(part), len(rows))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+        yield {name: value[: len(part)] for name, value in values.items()}
 
 
 def cached(folder: Path, about: dict, compute: Callable[[], Outputs]) -> tuple[Outputs, bool]:

@@ -1,4 +1,4 @@
-"""A pretrained model, opened from a run directory for use."""
+"""A pretrained model, opened for use: from a run directory, or from the folder of an exported model."""
 
 import dataclasses
 import hashlib
@@ -12,13 +12,14 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from kmerl_jax.evaluation import inference
+from kmerl_jax.evaluation import inference, release
 from kmerl_jax.evaluation.task import Part
 from kmerl_jax.models import tokens
 from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.signals.waveform import SEGMENT
 from kmerl_jax.text import encoder as text_encoders
 from kmerl_jax.text.encoder import TextEncoder
+from kmerl_jax.text.known import KnownTexts
 from kmerl_jax.training import checkpoints, sharding
 from kmerl_jax.training.objective import build_model, product_dtype
 from kmerl_jax.training.run import patient_digests
@@ -31,7 +32,7 @@ class Pretrained:
     """A model with what is needed to use it.
 
     Attributes:
-        path: the run directory.
+        path: the run directory, or the folder of an exported model.
         config: the run's.
         step: of the checkpoint.
         model: the network.
@@ -117,17 +118,20 @@ class Pretrained:
 
 
 def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
-    """Opens a run.
+    """Opens a run, or a model that was exported from one.
 
     Args:
-        path: the run directory.
+        path: the folder.
         mesh: the devices.
-        checkpoint: "last", or "lowest_val_loss": the one of lowest *pretraining* validation loss, if it was kept.
+        checkpoint: "last", or "lowest_val_loss": the one of lowest *pretraining* validation loss, if it was kept. Of an
+            exported model there is one.
 
     Raises:
         FileNotFoundError: no run, or no checkpoint, is there.
-        ValueError: a damaged run, or an unknown checkpoint.
+        ValueError: a damaged run or model, one of a later version, or an unknown checkpoint.
     """
+    if release.is_release(path):
+        return _released(path, mesh)
     config = ConfigDict(_json(path / "config.json"))
     trained_on = _json(path / "entities.json")
     if "cohort" not in trained_on:
@@ -136,16 +140,18 @@ def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
     if not steps:
         raise FileNotFoundError(f"run {path} has no checkpoint yet")
     step = steps[-1] if checkpoint == "last" else _lowest_val_loss(path, steps)
+
+    def load_encoder() -> TextEncoder:
+        return text_encoders.load(config.text, product_dtype(config.train.dtype))
+
+    if config.text.trainable_layers:  # before the run's end, the names were embedded by the encoder that it began with
+        encoder = load_encoder()
+    else:
+        embeddings = _names(path / "entities.npy")
+        made_by = trained_on.get("text_encoder")
+        encoder = KnownTexts(config.text.encoder, trained_on["entities"], embeddings, load_encoder, made_by)
     model = build_model(config)
-    encoder = text_encoders.load(config.text, product_dtype(config.train.dtype))
-
-    def init() -> dict:
-        ids = jnp.zeros((1, 1), jnp.int32)
-        bag = tokens.Tokens(jnp.zeros((1, 1, SEGMENT)), ids, ids, jnp.ones((1, 1), bool))
-        text = jnp.zeros((1, encoder.width))
-        return model.init(jax.random.key(0), bag, text, text)["params"]
-
-    shapes = jax.eval_shape(init)
+    shapes = _shapes(model, encoder.width)
     if encoder.trainable:
         shapes["text"] = jax.eval_shape(lambda: encoder.weights)
     # On every device: what is used is the model alone, without optimiser and gradients.
@@ -158,6 +164,43 @@ def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
     file = path / "patients.npy"
     patients = np.load(file, allow_pickle=False) if file.exists() else None
     return Pretrained(path, config, step, model, params, encoder, trained_on, patients, checksum, mesh)
+
+
+def _released(path: Path, mesh: Mesh) -> Pretrained:
+    content = release.check(path)
+    about = content.pop("release")
+    config, model = ConfigDict(content), build_model(ConfigDict(content))
+    names, embeddings = release.read_names(path)
+    params = release.read_params(path, _shapes(model, embeddings.shape[1]))
+    text = params.pop("text", None)
+
+    def load_encoder() -> TextEncoder:
+        encoder = text_encoders.load(config.text, product_dtype(config.train.dtype))
+        return encoder.trained(text) if text else encoder
+
+    entities = _json(path / "entities.json")
+    encoder = KnownTexts(config.text.encoder, names, embeddings, load_encoder, entities.get("text_encoder"))
+    params = jax.device_put(params, sharding.replicated(mesh))
+    return Pretrained(path, config, about["step"], model, params, encoder, entities, None, about["checksum"], mesh)
+
+
+def _shapes(model: KMerl, width: int) -> dict:
+    """Of the network's parameters, with embeddings of texts of a width."""
+
+    def init() -> dict:
+        ids = jnp.zeros((1, 1), jnp.int32)
+        bag = tokens.Tokens(jnp.zeros((1, 1, SEGMENT)), ids, ids, jnp.ones((1, 1), bool))
+        text = jnp.zeros((1, width))
+        return model.init(jax.random.key(0), bag, text, text)["params"]
+
+    return jax.eval_shape(init)
+
+
+def _names(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{file} is missing or damaged ({error}); its train command, given again, mends it") from error
 
 
 def _json(path: Path) -> dict:

@@ -92,3 +92,11 @@ class KMerl(nn.Module):
     def pooled(self, tokens: Tokens) -> jax.Array:
         """The encoder's part of `describe` alone: features [B, D]."""
         return mean_pool(self.encoder(tokens), tokens.valid)
+
+    def features(self, tokens: Tokens) -> jax.Array:
+        """The encoder's features of each token, [B, T, D]; what stands at a place that is not valid means nothing."""
+        return self.encoder(tokens)
+
+    def project_ecg(self, pooled: jax.Array) -> jax.Array:
+        """Pooled features of ECGs [B, D] to [B, P], to be compared with projected texts."""
+        return self.ecg_projector(pooled)

@@ -16,6 +16,8 @@ SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
 class Attention(nn.Module):
     """Multi-head attention of `x` over `memory`.
 
+    Its weights [B, heads, Q, T] can be had as the intermediate "weights".
+
     Attributes:
         heads: number of heads; they divide the width of `x`.
         dtype: of the matrix products; softmax is in float32.
@@ -46,7 +48,9 @@ class Attention(nn.Module):
         score = jnp.einsum("bqhk,bthk->bhqt", query, key).astype(jnp.float32)
         if valid is not None:
             score = jnp.where(valid[:, None, None, :], score, jnp.finfo(jnp.float32).min)
-        mixed = jnp.einsum("bhqt,bthk->bqhk", jax.nn.softmax(score).astype(self.dtype), value)
+        weights = jax.nn.softmax(score)
+        self.sow("intermediates", "weights", weights)
+        mixed = jnp.einsum("bhqt,bthk->bqhk", weights.astype(self.dtype), value)
         return dense_rows(mixed.reshape(*mixed.shape[:2], width), width, self.dtype, "out", SMALL)
 
 
@@ -107,7 +111,8 @@ def through_layers(
 ) -> jax.Array:
     """The layers of a module one after another, written out: a fifth faster on a CPU than a loop, longer to compile.
 
-    With `module.remat` they are a loop: written out, what is computed twice is merged again.
+    With `module.remat` they are a loop: written out, what is computed twice is merged again. The layers' intermediates
+    are those of the module, under "layers", unless they are a loop.
 
     Args:
         module: whose parameters "layers" they have, stacked or apart; with `depth` and `remat`.
@@ -121,7 +126,8 @@ def through_layers(
         return loop(jnp.broadcast_to(x, (len(inputs[0]), *x.shape[1:])), *inputs)[0]
     one = layer(*settings, parent=None)
     for parameters in _of_each(module.variables["params"]["layers"]):
-        x, _ = one.apply({"params": parameters}, x, *inputs)
+        (x, _), seen = one.apply({"params": parameters}, x, *inputs, mutable=["intermediates"])
+        module.sow("intermediates", "layers", seen["intermediates"])
     return x
 
 

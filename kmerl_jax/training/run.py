@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.knowledge.queries import Queries
+from kmerl_jax.text.encoder import TextEncoder
 
 log = logging.getLogger(__name__)
 
@@ -107,13 +108,13 @@ class Run:
         """Folder of the results."""
         return self.path / "results"
 
-    def keep_entities(self, asked: Queries, store: Store, embeddings: np.ndarray) -> None:
+    def keep_entities(self, asked: Queries, store: Store, encoder: TextEncoder) -> None:
         """Writes what the run asks of an ECG, or checks that it still asks the same.
 
         Args:
             asked: the queries.
             store: what it learns from.
-            embeddings: [Q, E] of the entities' names.
+            encoder: reads the entities' names.
 
         Raises:
             ValueError: the run was begun with other entities or on another store.
@@ -126,6 +127,7 @@ class Run:
             "entities": list(asked.entities),
             "superclasses": {name: list(members) for name, members in asked.superclasses.items()},
             "positives": asked.counts,
+            "text_encoder": encoder.fingerprint,
         }
         if self.begun:
             before = _read(file)
@@ -133,7 +135,7 @@ class Run:
                 if before.get(what) != content[what]:
                     other = "on a store of other content" if what == "store_plan" else "with other entities"
                     raise ValueError(f"{self.path} was begun {other}; name another --workdir to begin anew")
-        self._write_array("entities.npy", embeddings)
+        self._write_array("entities.npy", encoder.embed(asked.entities))
         self._write("entities.json", content)
 
     def keep_patients(self, population: str, patients: Iterable[str]) -> None:

@@ -60,7 +60,7 @@ def train(config) -> dict:
     mesh = sharding.make_mesh(config.mesh.fsdp)
     run = Run(Path(_FOLDER.value), config)
     asked, examples, val = pairs.load(store, encoder, config)
-    run.keep_entities(asked, store, encoder.embed(asked.entities))
+    run.keep_entities(asked, store, encoder)
     objective = build_objective(config, make_texts(encoder, asked.entities), mesh.size)
     state = loop.fit(objective, examples, val, config, config.train.steps, run.path, mesh)
     return sharding.to_host(state["params"], mesh)

@@ -12,6 +12,7 @@ from kmerl_jax.training.run import Run, patient_digests
 
 ASKED = Queries(("a", "b"), {"b": ("a",)}, {"a": 3, "b": 4}, np.zeros((5, 2), np.int8), {}, {})
 EMBEDDINGS = np.eye(2, dtype=np.float32)
+ENCODER = SimpleNamespace(embed=lambda names: EMBEDDINGS, fingerprint="spelling-1")
 STORE, OTHER_STORE = (
     SimpleNamespace(manifest={"plan": plan, "cohort": "ptb_xl"}, texts_from_labels=True)
     for plan in ("plan", "other plan")
@@ -22,7 +23,7 @@ STORE, OTHER_STORE = (
 def begun(tmp_path):
     """A run directory with a checkpoint."""
     run = Run(tmp_path / "run", base("x", "demo"))
-    run.keep_entities(ASKED, STORE, EMBEDDINGS)
+    run.keep_entities(ASKED, STORE, ENCODER)
     (run.checkpoints / "10").mkdir(parents=True)
     return run
 
@@ -63,18 +64,18 @@ def test_anything_else_is_refused_by_name(begun):
 
 
 def test_before_the_first_checkpoint_nothing_is_refused(tmp_path):
-    Run(tmp_path, base("x", "demo")).keep_entities(ASKED, STORE, EMBEDDINGS)
+    Run(tmp_path, base("x", "demo")).keep_entities(ASKED, STORE, ENCODER)
     run = Run(tmp_path, changed(seed=1))
-    run.keep_entities(ASKED, OTHER_STORE, EMBEDDINGS)
+    run.keep_entities(ASKED, OTHER_STORE, ENCODER)
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 1
 
 
 def test_other_entities_or_another_store_are_refused(begun):
     with pytest.raises(ValueError, match="with other entities"):
-        begun.keep_entities(dataclasses.replace(ASKED, entities=("a", "c")), STORE, EMBEDDINGS)
+        begun.keep_entities(dataclasses.replace(ASKED, entities=("a", "c")), STORE, ENCODER)
     with pytest.raises(ValueError, match="a store of other content"):
-        begun.keep_entities(ASKED, OTHER_STORE, EMBEDDINGS)
-    begun.keep_entities(ASKED, STORE, EMBEDDINGS)
+        begun.keep_entities(ASKED, OTHER_STORE, ENCODER)
+    begun.keep_entities(ASKED, STORE, ENCODER)
 
 
 def test_results_count_for_their_step_only(begun):

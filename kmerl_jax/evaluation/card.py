@@ -1,0 +1,97 @@
+"""The card of a model that is handed on: what it is, what it was trained on, how good it was found, its limits."""
+
+from collections.abc import Sequence
+
+from kmerl_jax.evaluation import evidence
+from kmerl_jax.evaluation.pictures import number
+
+_PRECISE = 40  # findings of a table
+
+
+def card(name: str, config: dict, step: int, trained_on: dict, found: Sequence[dict]) -> str:
+    """A page of Markdown.
+
+    Args:
+        name: what the model is called.
+        config: of its run.
+        step: of its checkpoint.
+        trained_on: what `entities.json` says.
+        found: see `evidence.gather`.
+    """
+    model, train = config["model"], config["train"]
+    texts = "made from the data set's labels" if trained_on["texts_from_labels"] else "written by people or machines"
+    frozen = config["text"]["trainable_layers"] == 0
+    return f"""---
+library_name: kmerl_jax
+tags: [ecg, electrocardiogram, zero-shot-classification]
+---
+
+# {name}
+
+An ECG encoder with a cardiac query network (K-MERL, arXiv 2502.17900), trained with
+kmerl_jax: it takes any subset of the 12 leads, and is asked for findings in words.
+
+**For research only: not a medical device, and no basis for decisions about anyone's care.**
+
+```python
+import kmerl_jax
+
+model = kmerl_jax.load("this folder, or USER/NAME")
+ecg = kmerl_jax.read("recording.hea")
+model.findings(ecg, ["atrial fibrillation", "left bundle branch block"])
+```
+
+```
+python -m kmerl_jax.predict --run=FOLDER recording.hea
+```
+
+## Training
+
+| | |
+|---|---|
+| cohort | {trained_on["cohort"]} |
+| report texts | {texts} |
+| asked for | {len(trained_on["entities"])} entities, mined from the texts (`entities.json`) |
+| text encoder | {config["text"]["encoder"]}{" (frozen)" if frozen else ""} |
+| ECG encoder | width {model["width"]}, {model["depth"]} layers, {model["heads"]} heads |
+| query network | width {model["query_width"]}, {model["query_depth"]} layers, {model["query_heads"]} heads |
+| signals | scaled by {config["data"]["normalization"]}; 500 Hz, 10 s, tokens of 0.2 s |
+| steps | {step:,} of {train["batch_size"]:,} ECGs |
+
+## Evaluation
+
+{_evaluation(found)}
+## Limits
+
+- Probabilities are not calibrated: they rank recordings, they are no frequencies.
+- What was not evaluated above, with the leads at hand and on people like those at hand, is not known to work.
+- With few leads much cannot be seen: no set of leads shows what its electrodes do not face.
+- A name that was never trained is answered by its likeness to trained ones. `predict` marks it.
+- Attention shows what was looked at, not what decided.
+"""
+
+
+def _evaluation(found: Sequence[dict]) -> str:
+    if not found:
+        return "It was not evaluated before it was exported.\n"
+    lines = [
+        "AUROC with 95 % intervals over patients.",
+        "",
+        "| records | leads | findings | macro AUROC |",
+        "|---|---|---|---|",
+    ]
+    for one in found:
+        low, high = one["macro_ci95"] or (None, None)
+        macro = f"{number(one['macro_auroc'])} ({number(low)} to {number(high)})"
+        lines.append(f"| {one['records']} | {' '.join(one['leads'])} | {len(one['findings'])} | {macro} |")
+    most = max(found, key=lambda one: (len(one["leads"]), len(one["findings"])))
+    lines += ["", f"Of each finding, with {' '.join(most['leads'])}, on {most['records']}:", ""]
+    lines += ["| finding | positives | AUROC |", "|---|---|---|"]
+    ranked = sorted(most["findings"].items(), key=lambda item: -item[1]["auroc"])
+    for name, _ in ranked[:_PRECISE]:
+        one = evidence.of(name, most["leads"], [most])
+        low, high = one.ci95 or (None, None)
+        lines.append(f"| {name} | {one.positives} | {number(one.value)} ({number(low)} to {number(high)}) |")
+    if len(ranked) > _PRECISE:
+        lines.append(f"\n{len(ranked) - _PRECISE} more are in `evidence.json`.")
+    return "\n".join(lines) + "\n"

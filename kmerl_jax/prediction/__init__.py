@@ -1,0 +1,1 @@
+"""Using a model: findings of recordings, embeddings, where it looked, pictures."""

@@ -1,0 +1,80 @@
+"""The files of a prediction: pictures and pages as recordings are answered, JSON and CSV at the end."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kmerl_jax import command
+from kmerl_jax.evaluation import files
+from kmerl_jax.prediction import table
+from kmerl_jax.prediction.answer import Answer
+from kmerl_jax.prediction.model import Model
+
+
+class Outputs:
+    """Where what is said goes; nothing is there half."""
+
+    def __init__(self, plot: str | None, html: str | None, json: str | None, csv: str | None, count: int):
+        """Args:
+        plot: a .png file, or a folder; None: no pictures.
+        html: an .html file, or a folder.
+        json: a file.
+        csv: a file.
+        count: of recordings.
+
+        Raises:
+            ValueError: one file for several pictures.
+            OSError: a folder that cannot be made.
+        """
+        self._plot, self._html = (Path(path) if path else None for path in (plot, html))
+        self._json, self._csv = (Path(path) if path else None for path in (json, csv))
+        for path, suffix in ((self._plot, ".png"), (self._html, ".html")):
+            if path and path.suffix == suffix and count > 1:
+                raise ValueError(f"{path} is one file for {count} recordings; name a folder")
+        for path, suffix in ((self._plot, ".png"), (self._html, ".html"), (self._json, ""), (self._csv, "")):
+            if path:
+                folder = path.parent if path.suffix == suffix or not suffix else path
+                folder.mkdir(parents=True, exist_ok=True)
+
+    def draw(self, model: Model, answer: Answer, about: str | None) -> None:
+        """Writes the picture and the page of an answer, of the window where what they are about is most probable.
+
+        Args:
+            model: who answered.
+            answer: of a recording.
+            about: one of its findings; None: the most probable.
+        """
+        if not self._plot and not self._html:
+            return
+        from kmerl_jax.prediction import looking, page, paper  # Matplotlib takes a second to import
+
+        names = [one.name for one in answer.findings]
+        finding = names.index(about) if about else 0
+        window = int(np.argmax(answer.findings[finding].by_window))
+        looked = looking.look(model, answer.windows[window], names)
+        if self._plot:
+            target = _target(self._plot, ".png", answer.record)
+            files.write_picture(target, paper.draw(answer, window, finding, looked))
+            command.log.info(f"  picture: {target}")
+        if self._html:
+            target = _target(self._html, ".html", answer.record)
+            progress = command.Progress("asking with every set of leads", "sets")
+            subsets = looking.every_subset(model, answer.windows[window], names, progress)
+            files.write_text(target, page.write(model, answer, window, finding, looked, subsets))
+            command.log.info(f"  page: {target}")
+
+    def write(self, model: Model, answers: Sequence[Answer], failed: dict[str, str]) -> None:
+        """Writes JSON and CSV."""
+        if self._json:
+            files.write_json(self._json, table.as_json(model.facts(), answers, failed))
+        if self._csv:
+            files.write_text(self._csv, table.as_csv(answers, failed))
+
+
+def _target(path: Path, suffix: str, record: str) -> Path:
+    if path.suffix == suffix:
+        return path
+    name = re.sub(r"[^\w.-]+", "_", record.strip("./")) or "record"  # of the whole path: names repeat in folders
+    return path / f"{name}{suffix}"
