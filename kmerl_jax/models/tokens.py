@@ -47,7 +47,7 @@ def cut(signal: jax.Array, lead: jax.Array, segment: jax.Array, valid: jax.Array
     Returns:
         Tokens in millivolts.
     """
-    segments = signal.reshape(len(signal), len(STANDARD), SEGMENTS, SEGMENT)
+    segments = signal.reshape(signal.shape[0], len(STANDARD), SEGMENTS, SEGMENT)
     # Batched: an index of rows would be another axis to gather from, and tokens would move between devices.
     values = jax.vmap(lambda x, lead, segment: x[lead, segment])(segments, lead, segment).astype(jnp.float32) / 1000
     return Tokens(jnp.where(valid[..., None], values, 0.0), lead, segment, valid)
@@ -74,7 +74,7 @@ def all_tokens(
     Returns:
         Tokens with T = 50 times the leads that are shown or can be derived.
     """
-    batch = len(signal)
+    batch = signal.shape[0]
     if samples is not None:
         signal = jnp.where((jnp.arange(signal.shape[-1]) < samples)[None, None], signal, 0)
         segments = jnp.full_like(segments, SEGMENTS)

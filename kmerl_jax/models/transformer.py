@@ -43,7 +43,7 @@ class Attention(nn.Module):
 
         query = project("query", x) / head**0.5
         key, value = project("key", memory), project("value", memory)
-        query = jnp.broadcast_to(query, (len(key), *query.shape[1:]))
+        query = jnp.broadcast_to(query, (key.shape[0], *query.shape[1:]))
         # Written out: jax.nn.dot_product_attention takes up to three times as long on a CPU.
         score = jnp.einsum("bqhk,bthk->bhqt", query, key).astype(jnp.float32)
         if valid is not None:

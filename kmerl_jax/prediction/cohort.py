@@ -1,6 +1,6 @@
 """Embeddings of a whole store, as a folder of Parquet files: streamed, in shards, and gone on with when interrupted.
 
-A folder that holds `embedding.json` and `part-00000.parquet`, ... is read as one table by pandas, pyarrow and DuckDB.
+A folder that holds `_embedding.json` and `part-00000.parquet`, ... is read as one table by pandas, pyarrow and DuckDB.
 """
 
 import json
@@ -89,7 +89,7 @@ def _claim(out: Path, opened: Pretrained, view: View) -> None:
         "leads": list(view.leads),
         "entries": len(view.store.table),
     }
-    file = out / "embedding.json"
+    file = out / "_embedding.json"
     if file.exists():
         before = json.loads(file.read_text())
         if differing := [name for name in ("model", "store", "leads") if before.get(name) != about[name]]:

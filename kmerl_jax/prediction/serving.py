@@ -34,13 +34,12 @@ def program(model: Model, names: Sequence[str]) -> bytes:
     """
     queries = model.opened.encoder.embed(names)
     normalization = model.opened.config.data.normalization
-    params = jax.device_get(model.params)
 
     def function(signal: jax.Array, presence: jax.Array, segments: jax.Array) -> jax.Array:
         microvolts = jnp.rint(1000 * signal)  # as a store keeps them
         bag = tokens.all_tokens(microvolts, presence, segments, range(len(STANDARD)))
         bag = tokens.normalize(bag, normalization)
-        return jax.nn.sigmoid(model.network.apply({"params": params}, bag, queries, method="describe")["logits"])
+        return jax.nn.sigmoid(model.network.apply({"params": model.params}, bag, queries, method="describe")["logits"])
 
     (batch,) = export.symbolic_shape("batch")
     shapes = (
