@@ -4,13 +4,15 @@
     python -m kmerl_jax.benchmark --config=configs/vit_tiny.py --what=input
     python -m kmerl_jax.benchmark --config=configs/vit_tiny.py --what=end_to_end --seconds=60 --json=end_to_end.json
     python -m kmerl_jax.benchmark --config=configs/vit_tiny.py --what=inference
+    python -m kmerl_jax.benchmark --config=configs/vit_tiny.py --what=prediction
     python -m kmerl_jax.benchmark --config=configs/vit_tiny.py --what=growth --picture=growth.png
 
 step: the training step, on a batch of random numbers that is on the devices already. input: reading batches of the
 config's store. end_to_end: both, as train does them, with metrics. text: embedding reports with a BERT of MedCPT's
-size. inference: answers to all queries, one ECG at a time and in batches, with 12, 6, 3 and 1 leads. growth: the step
-with ever larger batches (and its memory), sizes of the model and numbers of tokens, and the input with ever more
-records. Everything is warmed up, repeated, and told as the median of the repeats with the slowest and the fastest.
+size. inference: answers to all queries, one ECG at a time and in batches, with 12, 6, 3 and 1 leads. prediction: the
+predict command from start to end, and another record once it runs. growth: the step with ever larger batches (and its
+memory), sizes of the model and numbers of tokens, and the input with ever more records. Everything is warmed up,
+repeated, and told as the median of the repeats with the slowest and the fastest.
 """
 
 import dataclasses
@@ -36,7 +38,7 @@ from kmerl_jax.training.stream import Examples
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :RECIPE.")
 _WHAT = flags.DEFINE_enum(
-    "what", "step", ("step", "input", "end_to_end", "text", "inference", "growth"), "What is measured."
+    "what", "step", ("step", "input", "end_to_end", "text", "inference", "prediction", "growth"), "What is measured."
 )
 _QUERIES = flags.DEFINE_integer("queries", 277, "Names asked for, where no store says how many.", lower_bound=1)
 _SECONDS = flags.DEFINE_float("seconds", 5.0, "How long each repeat takes, about.", lower_bound=0.0)
@@ -82,6 +84,10 @@ def measure(config, options: Options) -> Result:
         from kmerl_jax.throughput import inference
 
         return inference.measure(config, options)
+    if _WHAT.value == "prediction":
+        from kmerl_jax.throughput import prediction
+
+        return prediction.measure(config, options)
     if _WHAT.value == "growth":
         from kmerl_jax.throughput import growth, picture
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from kmerl_jax.evaluation import evidence
-from kmerl_jax.knowledge import ontology
 from kmerl_jax.prediction import bags
 from kmerl_jax.prediction.bags import Bag
 from kmerl_jax.prediction.model import Model
@@ -94,10 +93,11 @@ def answer(model: Model, record: str | Path, ecg: Ecg, wanted: Sequence[Name], l
     """
     seen = bags.of_ecg(ecg, leads)
     logits = model.logits(seen, [one.text for one in wanted])
+    means, by_window = _sigmoid(logits.mean(0)).tolist(), _sigmoid(logits).T.tolist()
     there = standard_order({STANDARD[lead] for bag in seen for lead in np.unique(bag.lead)})
     findings = [
-        Finding(one.text, float(_sigmoid(of.mean())), tuple(map(float, _sigmoid(of))), *_support(model, one, there))
-        for one, of in zip(wanted, logits.T, strict=True)
+        Finding(one.text, mean, tuple(each), *_support(model, one, there))
+        for one, mean, each in zip(wanted, means, by_window, strict=True)
     ]
     findings.sort(key=lambda one: -one.probability)
     warnings = [*quality.problems(ecg), *_notes(ecg, seen)]
@@ -110,8 +110,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 def _support(model: Model, name: Name, leads: tuple[str, ...]) -> tuple[evidence.Auroc | None, tuple[str, ...]]:
     """How well it was told with these leads, and what speaks against it."""
-    known, flags = ontology.load(), []
-    trained_as = {known.canonical(entity): entity for entity in model.entities}.get(known.canonical(name.text))
+    flags, trained_as = [], model.trained_as(name.text)
     if trained_as is None:
         flags.append("never trained")
     elif trained_as != name.text:

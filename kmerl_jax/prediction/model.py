@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kmerl_jax.evaluation import evidence, hub, metrics, pretrained
+from kmerl_jax.knowledge import ontology
 from kmerl_jax.models import tokens
 from kmerl_jax.models.transformer import apart
 from kmerl_jax.prediction import bags
@@ -17,7 +18,7 @@ from kmerl_jax.prediction.bags import Bag
 from kmerl_jax.signals.waveform import Ecg
 from kmerl_jax.training import sharding
 
-_FEW_NAMES, _NAMES = 16, 64  # names are asked in multiples of these, so that few programs are compiled
+_FEW_NAMES, _NAMES = 16, 32  # names are asked in multiples of these, so that few programs are compiled
 
 Ecgs = Ecg | Sequence[Ecg]
 
@@ -57,6 +58,8 @@ class Model:
         self.evidence = evidence.gather(opened.path)
         self.opened = opened
         self.network, self.params = opened.model, apart(opened.params)
+        self._ontology = ontology.load()
+        self._by_canonical = {self._ontology.canonical(entity): entity for entity in self.entities}
         self._asked: tuple[tuple[str, ...], jax.Array] | None = None
         self._lock = threading.Lock()
         self._answer = jax.jit(self._function("describe"))
@@ -76,6 +79,10 @@ class Model:
             "cohort": self.opened.trained_on["cohort"],
             "entities": len(self.entities),
         }
+
+    def trained_as(self, name: str) -> str | None:
+        """The entity that it was trained to ask for and that a name stands for; None if there is none."""
+        return self._by_canonical.get(self._ontology.canonical(name))
 
     def findings(
         self, ecgs: Ecgs, names: Sequence[str] | None = None, leads: Sequence[str] | None = None

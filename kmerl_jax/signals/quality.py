@@ -32,11 +32,13 @@ def problems(ecg: Ecg) -> list[str]:
     there, _ = repair(ecg)
     if not there.leads:
         return said
-    signal = dict(zip(there.leads, there.signal - np.median(there.signal, axis=1, keepdims=True), strict=True))
+    centred = there.signal - np.median(there.signal, axis=1, keepdims=True)
+    signal = dict(zip(there.leads, centred, strict=True))
     size = {lead: float(np.ptp(x)) for lead, x in signal.items()}
+    slow, fast = _slow_and_fast(centred, there.rate)
     clipped = [lead for lead, x in signal.items() if _clipped(x, ecg.rate)]
-    noisy = [lead for lead, x in signal.items() if _noise(x, ecg.rate) > _NOISE_MV]
-    wandering = [lead for lead, x in signal.items() if _wander(x, ecg.rate) > _WANDER_MV]
+    noisy = [lead for lead, x in zip(there.leads, fast, strict=True) if x > _NOISE_MV]
+    wandering = [lead for lead, x in zip(there.leads, slow, strict=True) if x > _WANDER_MV]
     for leads, what in (
         (clipped, "clipped: the recorder's range ended before the signal's"),
         (noisy, "noisy (muscle or mains)"),
@@ -72,18 +74,16 @@ def _runs_of(flags: np.ndarray, length: float) -> int:
     return int((edges[1::2] - edges[::2] >= length).sum())
 
 
-def _noise(x: np.ndarray, rate: float) -> float:
-    """Typical size of what is fast, mV: of a median, since QRS complexes are fast too but take a tenth of the time."""
-    spectrum = np.fft.rfft(x)
-    spectrum[np.fft.rfftfreq(len(x), 1 / rate) < _NOISE_HZ] = 0
-    return 1.4826 * float(np.median(np.abs(np.fft.irfft(spectrum, len(x)))))
+def _slow_and_fast(signal: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of each lead of [L, S], the range of what is slow, [L] mV, and the typical size of what is fast, [L] mV.
 
-
-def _wander(x: np.ndarray, rate: float) -> float:
-    """Range of what is slow, mV."""
-    spectrum = np.fft.rfft(x)
-    spectrum[np.fft.rfftfreq(len(x), 1 / rate) > _WANDER_HZ] = 0
-    return float(np.ptp(np.fft.irfft(spectrum, len(x))))
+    Typical is by the median, since QRS complexes are fast too, but take a tenth of the time.
+    """
+    samples = signal.shape[1]
+    spectrum, hertz = np.fft.rfft(signal), np.fft.rfftfreq(samples, 1 / rate)
+    slow = np.fft.irfft(np.where(hertz <= _WANDER_HZ, spectrum, 0), samples)
+    fast = np.fft.irfft(np.where(hertz >= _NOISE_HZ, spectrum, 0), samples)
+    return np.ptp(slow, axis=1), 1.4826 * np.median(np.abs(fast), axis=1)
 
 
 def _electrodes(signal: dict[str, np.ndarray], size: dict[str, float]) -> Iterator[str]:

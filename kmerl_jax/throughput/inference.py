@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from kmerl_jax.evaluation.inference import over_windows
+from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.tokens import Tokens
 from kmerl_jax.models.transformer import apart
 from kmerl_jax.signals.leads import STANDARD
@@ -37,10 +38,7 @@ class Answers:
         self.devices = self._mesh.size
         self._model = build_model(config)
         self._names = synthetic.names(config, queries)
-        ids = np.zeros((1, 1), np.int32)
-        bag = Tokens(np.zeros((1, 1, SEGMENT), np.float32), ids, ids, np.ones((1, 1), bool))
-        init = jax.jit(lambda key: self._model.init(key, bag, self._names[:1], self._names)["params"])
-        params = jax.device_get(init(jax.random.key(config.seed)))
+        params = initial_parameters(self._model, self._names, config.seed)
         self._params = apart(jax.device_put(params, sharding.replicated(self._mesh)))
 
     def asked(self, leads: Sequence[str], windows: dict[str, np.ndarray]) -> Callable[[int], None]:
@@ -56,6 +54,14 @@ class Answers:
                 jax.device_get(answer(self._params, **sharding.to_device(windows, self._mesh)))
 
         return run
+
+
+def initial_parameters(model: KMerl, names: np.ndarray, seed: int) -> dict:
+    """Parameters that know nothing, as NumPy arrays."""
+    ids = np.zeros((1, 1), np.int32)
+    bag = Tokens(np.zeros((1, 1, SEGMENT), np.float32), ids, ids, np.ones((1, 1), bool))
+    init = jax.jit(lambda key: model.init(key, bag, names[:1], names)["params"])
+    return jax.device_get(init(jax.random.key(seed)))
 
 
 def measure(config, options: Options) -> Result:

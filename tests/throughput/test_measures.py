@@ -7,7 +7,7 @@ import pytest
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.models.bert import BertSizes
 from kmerl_jax.text.lexical import LexicalEncoder
-from kmerl_jax.throughput import end_to_end, inference, input_stream, machine, step, synthetic, text, work
+from kmerl_jax.throughput import end_to_end, inference, input_stream, machine, prediction, step, synthetic, text, work
 from kmerl_jax.throughput.result import Options
 from kmerl_jax.training import pairs, plan, sharding
 
@@ -18,7 +18,7 @@ OPTIONS = Options(queries=9, seconds=0.02, repeats=2, peer=False)
 def config(small_config, monkeypatch):
     monkeypatch.setitem(machine._SIDE, "cpu", 64)
     real = sharding.make_mesh
-    monkeypatch.setattr(sharding, "make_mesh", lambda fsdp=1: real(fsdp, jax.devices()[:2]))
+    monkeypatch.setattr(sharding, "make_mesh", lambda fsdp=1, devices=None: real(fsdp, devices or jax.devices()[:2]))
     monkeypatch.setattr(plan, "MEDCPT", BertSizes(500, 32, 2, 2, 64, 64, 2, "gelu", 1e-12))
     small_config.model.depth = small_config.masking.max_leads = 1
     small_config.text.window = 64
@@ -62,6 +62,16 @@ def test_answers_by_the_number_of_leads(config):
     p50 = {name: one["p50"] for name, one in result.facts["latency_s"].items()}
     ratio = p50["kmerl_jax, 12 leads"] / p50["kmerl_jax, 1 lead"]
     assert result.facts["latency_ratio"] == {"kmerl_jax, 12 leads / kmerl_jax, 1 lead": ratio}
+
+
+def test_prediction_from_the_start_and_again(config):
+    result = prediction.measure(config, OPTIONS)
+    assert [(one.name, one.items) for one in result.timed] == [
+        ("another record, once it runs", 1),
+        ("the command, from start to end", 1),
+    ]
+    assert all(one.rate > 0 for one in result.timed)
+    assert "9 findings" in result.title
 
 
 def test_reports_are_embedded_alike_however_they_are_padded(config, monkeypatch):
