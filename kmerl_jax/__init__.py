@@ -7,6 +7,14 @@ model.findings(ecg, ["atrial fibrillation", "left bundle branch block"])
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kmerl_jax.prediction.model import Model, load
+    from kmerl_jax.signals.arrays import Layout
+    from kmerl_jax.signals.files import read
+    from kmerl_jax.signals.leads import STANDARD
+    from kmerl_jax.signals.waveform import Ecg
 
 __version__ = "0.1.0"
 

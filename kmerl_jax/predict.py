@@ -10,6 +10,7 @@ patterns; of any rate, length and unit, with any of the 12 leads in any order. -
 export wrote, or a model's id on the Hugging Face Hub. What it says is for research only.
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 
@@ -25,6 +26,8 @@ _JSON = flags.DEFINE_string("json", None, "File of everything that is said.")
 _CSV = flags.DEFINE_string("csv", None, "File with a row a recording and a column a finding.")
 _PLOT = flags.DEFINE_string("plot", None, "Picture of the ECG, its findings and where was looked: a .png, or a folder.")
 _HTML = flags.DEFINE_string("html", None, "The same as a page to play with: an .html file, or a folder.")
+
+_MANY = 20  # recordings from which on each has a line in place of a table
 
 log = command.log
 
@@ -43,17 +46,19 @@ def main(named: Sequence[str]) -> int:
     asked = model.load(_RUN.value)
     wanted = names.wanted(asked.entities, _FINDING.value, _LABELS.value)
     log.info(table.head(asked.facts()))
-    answers, failed = [], {}
-    for path in paths:
+    answers, failed, many = [], {}, len(paths) > _MANY
+    progress = command.Progress("answering", "recordings") if many else lambda done, total: None
+    for done, path in enumerate(paths, 1):
+        progress(done, len(paths))
         try:
             one = answer.answer(asked, path, files.read(path, layout), wanted, leads)
         except (ValueError, OSError) as error:
             failed[str(path)] = recordings.why(path, error)
             print(f"error: {failed[str(path)]}", file=sys.stderr, flush=True)
             continue
-        answers.append(one)
-        log.info("\n" + table.text(one, bool(_FINDING.value or _LABELS.value)))
+        log.info(table.line(one) if many else "\n" + table.text(one, bool(_FINDING.value or _LABELS.value)))
         out.draw(asked, one, wanted[0].text if _FINDING.value else None)
+        answers.append(dataclasses.replace(one, windows=()))  # of many recordings, the signals need much memory
     out.write(asked, answers, failed)
     return 1 if failed else 0
 

@@ -61,6 +61,10 @@ class Pretrained:
         Raises:
             ValueError: the run does not tell.
         """
+        if self.patients is None and release.is_release(self.path):
+            raise ValueError(
+                f"{self.path} is an exported model, which does not tell whom it was trained on; evaluate the run itself"
+            )
         if self.patients is None:
             raise ValueError(
                 f"{self.path} does not tell whom it was trained on (no patients.npy); its train command, given again, "

@@ -28,7 +28,7 @@ FORMAT = 1
 SUMS = "SHA256SUMS"
 _NEEDED = ("model.safetensors", "config.json", "entities.json", "evidence.json")
 _NEEDED += ("text/names.json", "text/names.safetensors")
-FILES = (*_NEEDED, "README.md", SUMS, "*.stablehlo", "*.stablehlo.json")
+FILES = (*_NEEDED, "README.md", SUMS)
 """Patterns of all that a folder holds."""
 
 

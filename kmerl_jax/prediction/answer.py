@@ -48,7 +48,7 @@ class Answer:
         rate: of the file, Hz.
         warnings: of its quality, and of what was left out; read them first.
         findings: the most probable first.
-        windows: the bags of tokens that were seen, for pictures.
+        windows: the bags of tokens that were seen, for pictures; () once these are drawn.
     """
 
     record: str
@@ -61,17 +61,17 @@ class Answer:
 
     def facts(self) -> dict:
         """As JSON values."""
-        several = len(self.windows) > 1
+        windows = len(self.findings[0].by_window)
         return {
             "record": self.record,
             "leads": list(self.leads),
             "seconds": self.seconds,
             "rate": self.rate,
-            "windows": len(self.windows),
+            "windows": windows,
             "warnings": list(self.warnings),
             "findings": [
                 {"name": one.name, "probability": one.probability}
-                | ({"by_window": list(one.by_window)} if several else {})
+                | ({"by_window": list(one.by_window)} if windows > 1 else {})
                 | {"auroc": dataclasses.asdict(one.auroc) if one.auroc else None, "flags": list(one.flags)}
                 for one in self.findings
             ],

@@ -76,5 +76,6 @@ class Outputs:
 def _target(path: Path, suffix: str, record: str) -> Path:
     if path.suffix == suffix:
         return path
-    name = re.sub(r"[^\w.-]+", "_", record.strip("./")) or "record"  # of the whole path: names repeat in folders
+    # Of the whole path: names repeat in folders.
+    name = re.sub(r"[^\w.-]+", "_", record.strip("./").removesuffix(".hea"))[-200:] or "record"
     return path / f"{name}{suffix}"

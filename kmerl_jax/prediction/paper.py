@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from kmerl_jax.prediction import table
 from kmerl_jax.prediction.answer import NOTE, Answer
@@ -139,7 +140,7 @@ def _strips(axes, strips: Sequence[Strip], signal: np.ndarray, attention: np.nda
 
 def _title(figure: Figure, answer: Answer, window: int, height: float) -> None:
     start = window * _SECONDS
-    said = f"{answer.record}    {start:.0f} to {min(start + _SECONDS, answer.seconds):.1f} s of {answer.seconds:.1f} s"
+    said = f"{answer.record}    {start:g} to {min(start + _SECONDS, answer.seconds):.3g} s of {answer.seconds:.4g} s"
     figure.text(0.01, 1 - 5 / height, said, fontsize=10, weight="bold", va="center")
     warnings = "; ".join(answer.warnings) or "no warnings about the recording's quality"
     short = warnings if len(warnings) < 180 else warnings[:180] + " ..."
@@ -161,7 +162,7 @@ def _findings(axes, answer: Answer, finding: int) -> None:
             1.0, -row - 0.44, table.auroc(one, answer.leads) + doubt, ha="right", va="center", fontsize=5.5, color="0.4"
         )
         axes.text(one.probability + 0.02, -row, f"{one.probability:.2f}", va="center", fontsize=7)
-    axes.set(xlim=(0, 1.12), ylim=(-len(shown) + 0.3, 0.8), yticks=[])
+    axes.set(xlim=(0, 1.12), ylim=(-_FINDINGS + 0.3, 0.8), yticks=[])
     axes.set_title("probability, and AUROC when evaluated", fontsize=8, loc="left", x=-0.5)
     _plain(axes)
 
@@ -181,6 +182,7 @@ def _changes(axes, leads: Sequence[str], change: np.ndarray, probability: float)
     axes.set(ylim=(len(leads), 0))
     axes.set_yticks(np.arange(len(leads)) + 0.5, leads, fontsize=7)
     axes.axvline(0, color=_TEXT, lw=0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.set_title(f"{probability:.2f} is less, without\nthe lead, by", fontsize=8, loc="left")
     _plain(axes)
 

@@ -43,6 +43,13 @@ def text(answer: Answer, everything: bool) -> str:
     return "\n".join(lines)
 
 
+def line(answer: Answer) -> str:
+    """The most probable findings in a line, for many recordings."""
+    first = ", ".join(f"{one.name} {one.probability:.2f}" for one in answer.findings[:3])
+    count = len(answer.warnings)
+    return f"{answer.record}: {first}" + (f" ({count} warning{'s' * (count > 1)})" if count else "")
+
+
 def auroc(finding: Finding, leads: Sequence[str]) -> str:
     """How well a finding was told, with its interval, and with which leads if these are fewer."""
     if not (one := finding.auroc):
