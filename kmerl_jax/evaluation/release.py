@@ -71,15 +71,12 @@ def write(
     (partial / "text").mkdir(parents=True)
     versions = {"kmerl_jax": kmerl_jax.__version__} | {name: version(name) for name in ("jax", "flax")}
     release = {"format": FORMAT, "versions": versions, **about}
-    safetensors.numpy.save_file(
-        {name: np.ascontiguousarray(x) for name, x in flat(jax.device_get(params)).items()},
-        partial / "model.safetensors",
-        {"format": f"kmerl_jax {FORMAT}"},
-    )
+    arrays = {name: np.ascontiguousarray(x) for name, x in flat(jax.device_get(params)).items()}
+    _write_arrays(partial / "model.safetensors", arrays)
     _write(partial / "config.json", config | {"release": release})
     _write(partial / "entities.json", entities)
     _write(partial / "text" / "names.json", list(names))
-    safetensors.numpy.save_file({"embeddings": np.ascontiguousarray(embeddings)}, partial / "text/names.safetensors")
+    _write_arrays(partial / "text" / "names.safetensors", {"embeddings": np.ascontiguousarray(embeddings)})
     _write(partial / "evidence.json", evidence)
     (partial / "README.md").write_text(card)
     add_sums(partial)
@@ -166,6 +163,11 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         return safetensors.numpy.load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}); download the model again") from error
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    # Not save_file, which makes files that their owner alone may read.
+    path.write_bytes(safetensors.numpy.save(arrays, {"format": f"kmerl_jax {FORMAT}"}))
 
 
 def _write(path: Path, content) -> None:
