@@ -20,7 +20,12 @@ class Terminated(BaseException):
     """SIGTERM, where nobody waits for it."""
 
 
-def run(main: Callable[..., int | None], usage: str, arguments: str = "") -> None:
+def run(
+    main: Callable[..., int | None],
+    usage: str,
+    arguments: str = "",
+    interrupted: str = "the same command goes on where it was",
+) -> None:
     """Runs a command and exits: 0 on success, 1 when the work failed, 2 when the command line is wrong.
 
     Every error ends in one line on stderr that says what is wrong; `--debug` shows where.
@@ -29,6 +34,7 @@ def run(main: Callable[..., int | None], usage: str, arguments: str = "") -> Non
         main: the command, called once the flags are parsed. It may return another exit status than 0.
         usage: what `--help` prints above the flags.
         arguments: what the words are that are no flags ("RECORD..."); main is given a list of them. "": there are none.
+        interrupted: what is said of work that was stopped.
     """
     _log_to_stdout()
     if {"--help", "-help", "-h", "--helpfull"} & set(sys.argv[1:]):
@@ -47,7 +53,7 @@ def run(main: Callable[..., int | None], usage: str, arguments: str = "") -> Non
         status = main(rest) if arguments else main()
     except (KeyboardInterrupt, Terminated) as stop:
         how, status = ("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)
-        print(f"{how}; the same command goes on where it was", file=sys.stderr, flush=True)
+        print(f"{how}; {interrupted}", file=sys.stderr, flush=True)
         _exit(status)
     except Exception as error:
         _fail(error, 1, debug)
@@ -98,7 +104,7 @@ def _config_error(error: Exception) -> str | None:
 def _help(usage: str) -> str:
     own = flags.FLAGS.flags_by_module_dict()
     lines = [usage.strip(), "", "Flags:"]
-    for module in (sys.argv[0], "kmerl_jax.prediction.recordings", "kmerl_jax.processes.start", __name__):
+    for module in (sys.argv[0], "kmerl_jax.prediction.inputs", "kmerl_jax.processes.start", __name__):
         for flag in own.get(module, []):
             value = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
             default = "" if value in (None, False) else f" Default {value}."

@@ -23,6 +23,7 @@ from kmerl_jax.evaluation import (
     classes,
     experiment,
     fine_tune,
+    hub,
     linear_probe,
     pretrained,
     report,
@@ -36,7 +37,7 @@ from kmerl_jax.signals.leads import CLINICAL, PROGRESSIVE, parse_leads
 from kmerl_jax.training import sharding
 
 _TASK = flags.DEFINE_enum("task", None, experiment.KINDS, "What is done.", required=True)
-_RUN = flags.DEFINE_string("run", None, "Run directory, as train makes it.", required=True)
+_RUN = flags.DEFINE_string("run", None, "Run directory, exported model, or USER/NAME on the Hub.", required=True)
 _STORE = flags.DEFINE_list("store", None, "Store, as prepare makes it; or several.", required=True)
 _LABELS = flags.DEFINE_list("labels", None, f"One or more of {', '.join(experiment.LABELS)}.", required=True)
 _LEADS = flags.DEFINE_multi_string(
@@ -86,7 +87,7 @@ def evaluate(how: experiment.Options) -> None:
     """Opens the run, the stores and their tasks, scores them, and writes the page."""
     published = Path(_SPLITS.value) if _SPLITS.value else None
     tasks = experiment.open_tasks([Path(path) for path in _STORE.value], _LABELS.value, published, _NAMES.value)
-    run = pretrained.load(Path(_RUN.value), sharding.make_mesh(), _CHECKPOINT.value)
+    run = pretrained.load(hub.locate(_RUN.value), sharding.make_mesh(), _CHECKPOINT.value)
     log.info(f"{run.path}, step {run.step:,}: {_TASK.value}, protocol {_PROTOCOL.value}")
     for label, (_, task) in tasks.items():
         log.info(f"{label}: {len(task.scored.records):,} {task.split} records, {len(task.names)} classes. {task.title}")

@@ -32,7 +32,8 @@ def main() -> None:
     """Opens the run, writes the folder, and hands it on."""
     import jax  # as late as this: a wrong flag, and --help, need not wait for it
 
-    from kmerl_jax.evaluation import hub, pretrained, release
+    from kmerl_jax.evaluation import hub, pretrained
+    from kmerl_jax.prediction import exported
     from kmerl_jax.training import sharding
 
     out = Path(_OUT.value)
@@ -44,44 +45,13 @@ def main() -> None:
     if _FORMAT.value == "stablehlo":
         write_program(opened, out)
         return
-    if _PUSH.value and release.is_release(out) and release.check(out)["release"]["checksum"] == opened.checksum:
-        log.info(f"{out} is there already, with the same parameters")
+    if _PUSH.value and exported.is_there(opened, out):
+        log.info(f"{out} is there already, with the same parameters and evaluations")
     else:
-        write_folder(opened, out)
+        exported.write(opened, out)
+        log.info(exported.describe(out))
     if _PUSH.value:
         log.info(f"pushed to {hub.push(out, _PUSH.value)}")
-
-
-def write_folder(opened, out: Path) -> None:
-    """The model with all that belongs to it.
-
-    Raises:
-        FileExistsError: `out` is there.
-        ValueError: it was exported before.
-    """
-    from kmerl_jax.evaluation import card, evidence, release
-    from kmerl_jax.prediction.names import worth_knowing
-
-    if release.is_release(opened.path):
-        raise ValueError(f"{opened.path} is an exported model already: copy the folder, or push it")
-    config, found = opened.config.to_dict(), evidence.gather(opened.path)
-    names = worth_knowing(opened.trained_on["entities"])
-    trained = {"text": opened.encoder.weights} if opened.config.text.trainable_layers else {}
-    release.write(
-        out,
-        opened.params | trained,
-        config,
-        {"step": opened.step, "checksum": opened.checksum},
-        opened.trained_on | {"text_encoder": opened.encoder.fingerprint},
-        names,
-        opened.encoder.embed(names),
-        found,
-        card.card(out.name, config, opened.step, opened.trained_on, found),
-    )
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    log.info(f"{out}: {size / 1e6:.0f} MB; step {opened.step:,}; {len(names)} names; {len(found)} evaluations")
-    if not found:
-        log.info("no evaluation goes with it: evaluate the run first, and predict can say how good its findings are")
 
 
 def write_program(opened, out: Path) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from kmerl_jax import command
-from kmerl_jax.prediction import recordings
+from kmerl_jax.prediction import inputs, recordings
 
 _RUN = flags.DEFINE_string("run", None, "Run directory, exported model, or USER/NAME on the Hub.", required=True)
 _FINDING = flags.DEFINE_multi_string("finding", [], "A finding in words; given again, one more.")
@@ -40,7 +40,7 @@ def main(named: Sequence[str]) -> int:
 
     if not named:
         raise ValueError("no recording was named; for example: python -m kmerl_jax.predict --run=runs/demo record.hea")
-    layout, leads = recordings.layout(), recordings.leads()
+    layout, leads = inputs.layout(), inputs.leads()
     paths = recordings.find(named, layout is not None)
     out = outputs.Outputs(_PLOT.value, _HTML.value, _JSON.value, _CSV.value, len(paths))
     asked = model.load(_RUN.value)
@@ -48,20 +48,21 @@ def main(named: Sequence[str]) -> int:
     log.info(table.head(asked.facts()))
     answers, failed, many = [], {}, len(paths) > _MANY
     progress = command.Progress("answering", "recordings") if many else lambda done, total: None
-    for done, path in enumerate(paths, 1):
-        progress(done, len(paths))
-        try:
-            one = answer.answer(asked, path, files.read(path, layout), wanted, leads)
-        except (ValueError, OSError) as error:
-            failed[str(path)] = recordings.why(path, error)
-            print(f"error: {failed[str(path)]}", file=sys.stderr, flush=True)
-            continue
-        log.info(table.line(one) if many else "\n" + table.text(one, bool(_FINDING.value or _LABELS.value)))
-        out.draw(asked, one, wanted[0].text if _FINDING.value else None)
-        answers.append(dataclasses.replace(one, windows=()))  # of many recordings, the signals need much memory
-    out.write(asked, answers, failed)
+    try:
+        for done, path in enumerate(paths, 1):
+            try:
+                one = answer.answer(asked, path, files.read(path, layout), wanted, leads)
+                log.info(table.line(one) if many else "\n" + table.text(one, bool(_FINDING.value or _LABELS.value)))
+                out.draw(asked, one, wanted[0].text if _FINDING.value else None)
+                answers.append(dataclasses.replace(one, windows=()))  # the signals of many need much memory
+            except (ValueError, OSError) as error:
+                failed[str(path)] = recordings.why(path, error)
+                print(f"error: {failed[str(path)]}", file=sys.stderr, flush=True)
+            progress(done, len(paths))
+    finally:  # however it ends, what was answered is kept
+        out.write(asked, answers, failed)
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    command.run(main, __doc__, "RECORD...")
+    command.run(main, __doc__, "RECORD...", "what was answered before is in --json and --csv")

@@ -37,30 +37,28 @@ class Auroc:
 
 
 def gather(path: Path) -> list[dict]:
-    """All that evaluations of a run, or of the run that a model was exported from, have left.
+    """All that evaluations have left, of a run or of an exported model: what it came with, and what was found since.
 
     Returns:
-        One a set of records and leads: "records", "leads", "macro_auroc", "macro_ci95", "findings": name -> "auroc",
-        "ci95", "positives", "code".
+        One a set of records and leads: "task", "records", "leads", "macro_auroc", "macro_ci95", "findings": name ->
+        "auroc", "ci95", "positives", "code".
 
     Raises:
         ValueError: a damaged file.
     """
-    if release.is_release(path):
-        return _read(path / "evidence.json")
-    found = []
+    found = _read(path / "evidence.json") if release.is_release(path) else []
     if (file := path / "results" / "zero_shot.json").is_file():
         results = _read(file)
         what = f"{results['records']:,} {results['split']} records of its own cohort ({results['labels']})"
         for leads, scored in results["lead_sets"].items():
-            found.append(_entry(what, parse_leads(leads), scored))
+            found.append(_entry("", what, parse_leads(leads), scored))
     for file in sorted(path.glob("evaluation/*/results.json")):
         results = _read(file)
         for label, about in results["tasks"].items():
             what = f"{about['records']:,} {about['split']} records of {label}"
             for leads, scored in about["lead_sets"].items():
                 if "query" in scored:
-                    found.append(_entry(what, results["leads"][leads], scored["query"]))
+                    found.append(_entry(label, what, results["leads"][leads], scored["query"]))
     return found
 
 
@@ -71,36 +69,38 @@ def _read(file: Path):
         raise ValueError(f"{file} is damaged ({error}); remove it, or evaluate again") from error
 
 
-def _entry(records: str, leads: Sequence[str], scored: dict) -> dict:
+def _entry(task: str, records: str, leads: Sequence[str], scored: dict) -> dict:
     findings = {
         name: {key: one.get(key) for key in ("auroc", "ci95", "positives", "code")}
         for name, one in scored["per_class"].items()
         if one["auroc"] is not None and one["auroc"] == one["auroc"]
     }
     macro = {key: scored[key] for key in ("macro_auroc", "macro_ci95")}
-    return {"records": records, "leads": list(leads), **macro, "findings": findings}
+    return {"task": task, "records": records, "leads": list(leads), **macro, "findings": findings}
 
 
-def of(finding: str, leads: Sequence[str], found: Iterable[dict], code: str | None = None) -> Auroc | None:
+def of(finding: str, leads: Sequence[str], found: Iterable[dict], task: str = "", code: str = "") -> Auroc | None:
     """The AUROC of a finding with the leads that are there: of the largest evaluated set that lies within them.
 
     Args:
         finding: its name.
         leads: that are there.
-        found: of `gather`; of several evaluations with the same leads, the first that knows the finding.
-        code: of a task's class, which may be called otherwise there.
+        found: of `gather`; of several evaluations with the same leads, that of the task, else the first.
+        task: that the finding is a class of, if of any; codes mean something within a task alone.
+        code: of the class, which may be called otherwise there.
 
     Returns:
         None if it was not evaluated with any of these leads.
     """
-    best = None
+    best, rank = None, (0, False)
     for one in found:
         about = one["findings"].get(finding)
-        if about is None and code is not None:
-            about = next((each for each in one["findings"].values() if each["code"] == code), None)
+        if task and one["task"] == task:
+            about = next((each for each in one["findings"].values() if each["code"] == code), about)
         if about is None or not set(one["leads"]) <= set(leads):
             continue
-        if best is None or len(one["leads"]) > len(best.leads):
+        if (len(one["leads"]), one["task"] == task) > rank:
+            rank = len(one["leads"]), one["task"] == task
             ci95 = tuple(about["ci95"]) if about["ci95"] and None not in about["ci95"] else None
             best = Auroc(about["auroc"], ci95, about["positives"], tuple(one["leads"]), one["records"])
     return best

@@ -1,11 +1,46 @@
-"""Results on disk: each file is written whole or not at all."""
+"""Results on disk: each file, and each folder, is there whole or not at all."""
 
+import contextlib
 import json
 import math
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
-import pandas as pd
+if TYPE_CHECKING:  # seconds that a command without pictures and tables need not wait for
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file to write, which gets its name when all went well, and else is gone."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name when all went well, and else is gone.
+
+    Raises:
+        FileExistsError: something of that name is there.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists; remove it or name another folder with --out")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.rename(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -15,25 +50,24 @@ def write_json(path: Path, content: dict) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text."""
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(text)
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text)
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     """Writes a table as Parquet."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
-    table.to_parquet(unfinished, index=False)
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        table.to_parquet(unfinished, index=False)
 
 
-def write_picture(path: Path, figure: plt.Figure) -> None:
+def write_picture(path: Path, figure: "Figure") -> None:
     """Writes a picture as PNG, and closes it."""
-    unfinished = path.with_suffix(".tmp")
-    figure.savefig(unfinished, format="png", dpi=150)
+    import matplotlib.pyplot as plt
+
+    with whole_file(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=150)
     plt.close(figure)
-    unfinished.replace(path)
 
 
 def _without_nan(value):

@@ -1,9 +1,12 @@
 """Models on the Hugging Face Hub: fetched by their id, and handed there."""
 
+import logging
 import re
 from pathlib import Path
 
 from kmerl_jax.evaluation import release
+
+log = logging.getLogger(__name__)
 
 
 def locate(path: str | Path) -> Path:
@@ -13,22 +16,25 @@ def locate(path: str | Path) -> Path:
         FileNotFoundError: neither is there, or the Hub cannot be reached.
     """
     folder = Path(path)
-    if folder.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)):
+    # A folder that is misspelt is no model of a stranger's.
+    if folder.is_dir() or folder.parent.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)):
         return folder
     import huggingface_hub  # half a second that a folder need not wait for
 
     try:
-        return Path(huggingface_hub.snapshot_download(str(path), allow_patterns=release.FILES))
+        found = Path(huggingface_hub.snapshot_download(str(path), allow_patterns=release.FILES))
     except Exception as error:  # of the network, of the Hub and of the cache
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise FileNotFoundError(
             f"there is no folder {path}, and no such model can be had from the Hugging Face Hub "
             f"({type(error).__name__}: {reason})"
         ) from error
+    log.info(f"{path} is from the Hugging Face Hub, revision {found.name}")
+    return found
 
 
 def push(folder: Path, name: str) -> str:
-    """Hands a model to the Hub, as USER/NAME.
+    """Hands a model to the Hub, as USER/NAME: a private one, unless it is there already.
 
     Returns:
         Its address.
@@ -40,9 +46,8 @@ def push(folder: Path, name: str) -> str:
 
     release.check(folder)
     try:
-        huggingface_hub.create_repo(name, exist_ok=True)
-        files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
-        huggingface_hub.upload_folder(repo_id=name, folder_path=folder, allow_patterns=files)
+        huggingface_hub.create_repo(name, private=True, exist_ok=True)
+        huggingface_hub.upload_folder(repo_id=name, folder_path=folder, allow_patterns=release.FILES)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise ValueError(

@@ -184,6 +184,8 @@ def _released(path: Path, mesh: Mesh) -> Pretrained:
 
     entities = _json(path / "entities.json")
     encoder = KnownTexts(config.text.encoder, names, embeddings, load_encoder, entities.get("text_encoder"))
+    if _checksum(params | ({"text": text} if text else {})) != about["checksum"]:
+        raise ValueError(f"{path}: the parameters are not those that config.json speaks of; export the model again")
     params = jax.device_put(params, sharding.replicated(mesh))
     return Pretrained(path, config, about["step"], model, params, encoder, entities, None, about["checksum"], mesh)
 

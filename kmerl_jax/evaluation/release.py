@@ -11,7 +11,6 @@ SHA256SUMS          of all of these; `sha256sum -c SHA256SUMS` checks them too
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 import kmerl_jax
+from kmerl_jax.evaluation import files
 
 FORMAT = 1
 SUMS = "SHA256SUMS"
@@ -64,23 +64,18 @@ def write(
     Raises:
         FileExistsError: something is there.
     """
-    if out.exists():
-        raise FileExistsError(f"{out} exists; remove it or name another folder with --out")
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "text").mkdir(parents=True)
     versions = {"kmerl_jax": kmerl_jax.__version__} | {name: version(name) for name in ("jax", "flax")}
-    release = {"format": FORMAT, "versions": versions, **about}
     arrays = {name: np.ascontiguousarray(x) for name, x in flat(jax.device_get(params)).items()}
-    _write_arrays(partial / "model.safetensors", arrays)
-    _write(partial / "config.json", config | {"release": release})
-    _write(partial / "entities.json", entities)
-    _write(partial / "text" / "names.json", list(names))
-    _write_arrays(partial / "text" / "names.safetensors", {"embeddings": np.ascontiguousarray(embeddings)})
-    _write(partial / "evidence.json", evidence)
-    (partial / "README.md").write_text(card)
-    add_sums(partial)
-    partial.rename(out)
+    with files.whole_folder(out) as folder:
+        (folder / "text").mkdir()
+        _write_arrays(folder / "model.safetensors", arrays)
+        _write(folder / "config.json", config | {"release": {"format": FORMAT, "versions": versions, **about}})
+        _write(folder / "entities.json", entities)
+        _write(folder / "text" / "names.json", list(names))
+        _write_arrays(folder / "text" / "names.safetensors", {"embeddings": np.ascontiguousarray(embeddings)})
+        _write(folder / "evidence.json", evidence)
+        (folder / "README.md").write_text(card)
+        add_sums(folder)
 
 
 def flat(params: dict) -> dict:
@@ -124,12 +119,15 @@ def check(folder: Path) -> dict:
         if digest(path) != listed[name]:
             raise ValueError(f"{path} is not what was written (its checksum differs); download the model again")
     config = json.loads((folder / "config.json").read_text())
-    found = config.get("release", {}).get("format")
+    about = config.get("release", {})
+    found = about.get("format")
     if found != FORMAT:
         raise ValueError(
             f"{folder} is of format {found}, and this version ({kmerl_jax.__version__}) reads format {FORMAT}; "
             + ("update kmerl_jax" if isinstance(found, int) and found > FORMAT else "export the model again")
         )
+    if missing := [name for name in ("step", "checksum", "versions") if name not in about]:
+        raise ValueError(f"{folder / 'config.json'} does not say {missing[0]}; export the model again")
     return config
 
 
@@ -145,10 +143,10 @@ def read_params(folder: Path, shapes: dict) -> dict:
     """
     arrays = _arrays(folder / "model.safetensors")
     own = {name: x for name, x in arrays.items() if not name.startswith("text.")}
-    wanted = {name: (x.shape, x.dtype) for name, x in flat(shapes).items()}
-    if {name: (x.shape, x.dtype) for name, x in own.items()} != wanted:
-        different = sorted(name for name in {*own, *wanted} if name not in own or name not in wanted)
-        raise ValueError(f"{folder}: model.safetensors is of another network than config.json says: {different[:1]}")
+    found, wanted = ({(name, x.shape, str(x.dtype)) for name, x in one.items()} for one in (own, flat(shapes)))
+    if found != wanted:
+        different = min(found ^ wanted)[0]
+        raise ValueError(f"{folder}: model.safetensors is of another network than config.json says: {different}")
     return flax.traverse_util.unflatten_dict(arrays, sep=".")
 
 

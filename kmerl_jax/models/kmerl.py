@@ -97,6 +97,10 @@ class KMerl(nn.Module):
         """The encoder's features of each token, [B, T, D]; what stands at a place that is not valid means nothing."""
         return self.encoder(tokens)
 
+    def projected(self, tokens: Tokens) -> jax.Array:
+        """The encoder's part of `describe` alone, projected: [B, P]."""
+        return self.ecg_projector(self.pooled(tokens))
+
     def project_ecg(self, pooled: jax.Array) -> jax.Array:
         """Pooled features of ECGs [B, D] to [B, P], to be compared with projected texts."""
         return self.ecg_projector(pooled)

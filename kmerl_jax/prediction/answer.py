@@ -1,6 +1,7 @@
 """What a model says of one recording, with what speaks for it and against it."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from kmerl_jax.prediction.bags import Bag
 from kmerl_jax.prediction.model import Model
 from kmerl_jax.prediction.names import Name
 from kmerl_jax.signals import quality
-from kmerl_jax.signals.leads import STANDARD, standard_order
-from kmerl_jax.signals.waveform import RATE, SAMPLES, Ecg
+from kmerl_jax.signals.leads import standard_order
+from kmerl_jax.signals.waveform import RATE, SAMPLES, Ecg, windows
 
 NOTE = "For research only: not a medical device, and no basis for decisions about anyone's care."
 
@@ -23,18 +24,23 @@ class Finding:
     """What the model says of one name.
 
     Attributes:
-        name: in words.
+        asked: its name, and the class that it is, if any.
         probability: mean over windows, of the logits.
         by_window: [W] the probability in each window of 10 s.
         auroc: how well it was told with these leads, or a part of them; None if that was never measured.
         flags: what speaks against it, each in a few words.
     """
 
-    name: str
+    asked: Name
     probability: float
     by_window: tuple[float, ...]
     auroc: evidence.Auroc | None
     flags: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return self.asked.text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Answer:
 
     Attributes:
         record: its file, as it was named.
-        leads: that were seen.
+        leads: that were seen, in any of its windows.
         seconds: of the recording.
         rate: of the file, Hz.
         warnings: of its quality, and of what was left out; read them first.
@@ -94,14 +100,15 @@ def answer(model: Model, record: str | Path, ecg: Ecg, wanted: Sequence[Name], l
     seen = bags.of_ecg(ecg, leads)
     logits = model.logits(seen, [one.text for one in wanted])
     means, by_window = _sigmoid(logits.mean(0)).tolist(), _sigmoid(logits).T.tolist()
-    there = standard_order({STANDARD[lead] for bag in seen for lead in np.unique(bag.lead)})
+    there = standard_order(set().union(*(bag.leads for bag in seen)))
+    always = standard_order(set(there).intersection(*(bag.leads for bag in seen)))
     findings = [
-        Finding(one.text, mean, tuple(each), *_support(model, one, there))
+        Finding(one, mean, tuple(each), *_support(model, one, always))
         for one, mean, each in zip(wanted, means, by_window, strict=True)
     ]
     findings.sort(key=lambda one: -one.probability)
-    warnings = [*quality.problems(ecg), *_notes(ecg, seen)]
-    return Answer(str(record), there, ecg.seconds, ecg.rate, tuple(warnings), tuple(findings), tuple(seen))
+    name = str(record).encode(errors="replace").decode()  # a file's name may be no text
+    return Answer(name, there, ecg.seconds, ecg.rate, _warnings(ecg, seen), tuple(findings), tuple(seen))
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -115,22 +122,27 @@ def _support(model: Model, name: Name, leads: tuple[str, ...]) -> tuple[evidence
         flags.append("never trained")
     elif trained_as != name.text:
         flags.append(f"trained as {trained_as!r}")
-    auroc = evidence.of(name.text, leads, model.evidence, name.code)
+    auroc = evidence.of(name.text, leads, model.evidence, name.task, name.code)
     if auroc and auroc.near_chance:
         flags.append("near chance at these leads")
     return auroc, tuple(flags)
 
 
-def _notes(ecg: Ecg, seen: Sequence[Bag]) -> list[str]:
-    notes = []
+def _warnings(ecg: Ecg, seen: Sequence[Bag]) -> tuple[str, ...]:
+    """What is wrong with each 10 s, and what was not seen."""
+    parts = windows(ecg)
+    counts = Counter(problem for part in parts for problem in quality.problems(part))
+    said = [one + (f" (in {n} of {len(parts)} windows)" if n < len(parts) else "") for one, n in counts.items()]
     if ecg.left_out:
-        notes.append(f"channels left out, none of the 12 leads: {' '.join(ecg.left_out)}")
-    filled = sum(int((~np.isfinite(row)).sum()) for row in ecg.signal)
-    if filled and len(ecg.leads):
-        notes.append(f"{filled:,} samples are missing; gaps of up to 0.2 s are filled in")
+        said.append(f"channels left out, none of the 12 leads: {' '.join(ecg.left_out)}")
+    if filled := int((~np.isfinite(ecg.signal)).sum()):
+        said.append(f"{filled:,} samples are missing; gaps of up to 0.2 s are filled in")
     full = SAMPLES / RATE
     if ecg.seconds < full:
-        notes.append(f"{ecg.seconds:.1f} s long; the model learnt from {full:.0f} s")
-    elif len(seen) > 1:
-        notes.append(f"{ecg.seconds:.1f} s long: means over {len(seen)} windows of up to {full:.0f} s")
-    return notes
+        said.append(f"{ecg.seconds:.1f} s long; the model learnt from {full:.0f} s")
+    elif len(parts) > 1:
+        said.append(f"{ecg.seconds:.1f} s long: means over {len(seen)} windows of up to {full:.0f} s")
+    if nothing := sorted(set(range(len(parts))) - {bag.window for bag in seen}):
+        times = ", ".join(f"{full * n:g} to {min(full * (n + 1), ecg.seconds):.3g} s" for n in nothing)
+        said.append(f"left out, with nothing that can be seen: {times}")
+    return tuple(said)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kmerl_jax.evaluation import inference
+from kmerl_jax.evaluation import files, inference
 from kmerl_jax.evaluation.inference import Outputs, View
 from kmerl_jax.evaluation.pretrained import Pretrained
 from kmerl_jax.models import tokens
@@ -90,16 +90,15 @@ def _claim(out: Path, opened: Pretrained, view: View) -> None:
         "entries": len(view.store.table),
     }
     file = out / "_embedding.json"
-    if file.exists():
-        before = json.loads(file.read_text())
-        if differing := [name for name in ("model", "store", "leads") if before.get(name) != about[name]]:
-            raise ValueError(f"{out} was begun with another {' and '.join(differing)}; name another --out")
-    elif out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} holds something else; name another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    unfinished = out / ".embedding.tmp"
-    unfinished.write_text(json.dumps(about, indent=1))
-    unfinished.replace(file)
+    if not file.exists():
+        others = [path for path in out.iterdir() if not path.name.startswith(".")] if out.exists() else []
+        if others and not file.exists():  # another shard may have come first
+            raise ValueError(f"{out} holds something else; name another --out")
+        out.mkdir(parents=True, exist_ok=True)
+        files.write_json(file, about)
+    before = json.loads(file.read_text())
+    if differing := [name for name in ("model", "store", "leads") if before.get(name) != about[name]]:
+        raise ValueError(f"{out} was begun with another {' and '.join(differing)}; name another --out")
 
 
 def _write(path: Path, view: View, rows: np.ndarray, values: Outputs) -> None:
@@ -107,9 +106,8 @@ def _write(path: Path, view: View, rows: np.ndarray, values: Outputs) -> None:
     table = table.append_column("seen", pa.array(values["seen"]))
     for name in ("pooled", "projected"):
         table = table.append_column(name, vectors(values[name]))
-    unfinished = path.with_name(f".{path.name}.tmp")
-    pq.write_table(table, unfinished)
-    unfinished.replace(path)
+    with files.whole_file(path) as unfinished:
+        pq.write_table(table, unfinished)
 
 
 def vectors(values: np.ndarray) -> pa.Array:

@@ -21,6 +21,7 @@ from kmerl_jax.training import sharding
 _FEW_NAMES, _NAMES = 16, 32  # names are asked in multiples of these, so that few programs are compiled
 
 Ecgs = Ecg | Sequence[Ecg]
+Leads = str | Sequence[str] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,8 @@ class TokenFeatures:
 class Model:
     """A trained model. All of its methods can be called from several threads at a time.
 
-    It computes on the first device alone, so that it says the same whatever the number of devices.
+    What of a recording holds no signal is passed over, as long as there is some. It computes on the first device alone,
+    so that it says the same whatever the number of devices.
 
     Attributes:
         path: the folder that it was loaded from.
@@ -66,7 +68,7 @@ class Model:
         self._pool = jax.jit(self._function("pooled"))
         self._encode = jax.jit(self._function("features"))
         self._attend = jax.jit(self._attention)
-        self._project = jax.jit(lambda params, x: self.network.apply({"params": params}, x, method="project_ecg"))
+        self._project = jax.jit(self._function("projected"))
 
     def facts(self) -> dict:
         """What it is, as JSON values."""
@@ -84,9 +86,7 @@ class Model:
         """The entity that it was trained to ask for and that a name stands for; None if there is none."""
         return self._by_canonical.get(self._ontology.canonical(name))
 
-    def findings(
-        self, ecgs: Ecgs, names: Sequence[str] | None = None, leads: Sequence[str] | None = None
-    ) -> np.ndarray:
+    def findings(self, ecgs: Ecgs, names: Sequence[str] | None = None, leads: Leads = None) -> np.ndarray:
         """Probabilities of findings, each in words of your own or of the training.
 
         Of a recording longer than 10 s the logits are means over its windows, as in evaluations.
@@ -94,7 +94,7 @@ class Model:
         Args:
             ecgs: one, or N of any rates, lengths and leads.
             names: C findings; None: `entities`.
-            leads: that may be seen; None: all that there are.
+            leads: that may be seen, or the name of a set of them; None: all that there are.
 
         Returns:
             [C] float32 of one ECG, [N, C] of several.
@@ -107,7 +107,7 @@ class Model:
         return (1 / (1 + np.exp(-logits))).astype(np.float32)
 
     def embed(
-        self, ecgs: Ecgs, leads: Sequence[str] | None = None, per_token: bool = False
+        self, ecgs: Ecgs, leads: Leads = None, per_token: bool = False
     ) -> np.ndarray | TokenFeatures | list[TokenFeatures]:
         """The encoder's features, before any projection: what a linear probe learns from.
 
@@ -128,12 +128,12 @@ class Model:
         for ecg in [ecgs] if isinstance(ecgs, Ecg) else ecgs:
             parts = bags.of_ecg(ecg, leads)
             features = self.features(parts)
-            segments = [part.segment + n * bags.SEGMENTS for n, part in enumerate(parts)]
+            segments = [part.segment + part.window * bags.SEGMENTS for part in parts]
             lead = np.concatenate([part.lead for part in parts])
             found.append(TokenFeatures(np.concatenate(features), lead, np.concatenate(segments)))
         return found[0] if isinstance(ecgs, Ecg) else found
 
-    def similarity(self, ecgs: Ecgs, texts: Sequence[str], leads: Sequence[str] | None = None) -> np.ndarray:
+    def similarity(self, ecgs: Ecgs, texts: Sequence[str], leads: Leads = None) -> np.ndarray:
         """Cosines of ECGs and texts, where the training brought each ECG close to its report.
 
         The largest of a row is the text that fits an ECG best; the largest of a column, the ECG that fits a text best.
@@ -152,7 +152,7 @@ class Model:
         projected = self.opened.project_texts(_checked(texts))
         return self._mean(ecgs, leads, lambda one: metrics.cosines(self._projected(one), projected).astype(np.float32))
 
-    def project(self, ecgs: Ecgs, leads: Sequence[str] | None = None) -> np.ndarray:
+    def project(self, ecgs: Ecgs, leads: Leads = None) -> np.ndarray:
         """ECGs where they are compared, with texts or with each other, by their cosine.
 
         Args:
@@ -214,7 +214,7 @@ class Model:
         return self._over(parts, lambda bag: self._pool(self.params, bag))
 
     def _projected(self, parts: Sequence[Bag]) -> np.ndarray:
-        return np.asarray(self._project(self.params, self._pooled(parts)))
+        return self._over(parts, lambda bag: self._project(self.params, bag))
 
     def _over(self, parts: Sequence[Bag], compute: Callable[[tokens.Tokens], jax.Array]) -> list | np.ndarray:
         """A row for each bag, whatever batches they were in."""
@@ -224,9 +224,7 @@ class Model:
                 rows[n] = row
         return rows if any(row.shape != rows[0].shape for row in rows) else np.stack(rows)
 
-    def _mean(
-        self, ecgs: Ecgs, leads: Sequence[str] | None, compute: Callable[[Sequence[Bag]], np.ndarray]
-    ) -> np.ndarray:
+    def _mean(self, ecgs: Ecgs, leads: Leads, compute: Callable[[Sequence[Bag]], np.ndarray]) -> np.ndarray:
         """Of each ECG, the mean over its windows."""
         several = [ecgs] if isinstance(ecgs, Ecg) else list(ecgs)
         parts = [bags.of_ecg(ecg, leads) for ecg in several]

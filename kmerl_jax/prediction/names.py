@@ -13,11 +13,13 @@ class Name:
 
     Attributes:
         text: in words.
-        code: of a task's class, or None.
+        task: that it is a class of; "": of none.
+        code: of that class.
     """
 
     text: str
-    code: str | None = None
+    task: str = ""
+    code: str = ""
 
 
 def wanted(entities: Sequence[str], asked: Sequence[str], labels: str | None) -> list[Name]:
@@ -37,10 +39,14 @@ def wanted(entities: Sequence[str], asked: Sequence[str], labels: str | None) ->
     if labels:
         if labels not in downstream.TASKS:
             raise ValueError(f"unknown labels {labels!r}; --labels are {', '.join(downstream.TASKS)}")
-        named += [Name(one.name or one.covers[0], one.code) for one in classes.load()[labels].values()]
+        named += [Name(one.name or one.covers[0], labels, one.code) for one in classes.load()[labels].values()]
     if not named:
         named = [Name(entity) for entity in entities]
-    return list({one.text: one for one in reversed(named)}.values())[::-1]
+    first: dict[str, Name] = {}
+    for one in named:  # in the order asked; of one that is asked twice, what is known of it as a class
+        if one.text not in first or (one.task and not first[one.text].task):
+            first[one.text] = one
+    return list(first.values())
 
 
 def worth_knowing(entities: Sequence[str]) -> list[str]:

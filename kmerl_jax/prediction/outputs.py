@@ -1,5 +1,6 @@
 """The files of a prediction: pictures and pages as recordings are answered, JSON and CSV at the end."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,18 +26,19 @@ class Outputs:
         count: of recordings.
 
         Raises:
-            ValueError: one file for several pictures.
+            ValueError: one file for several pictures, another kind of file, or one that cannot be written.
             OSError: a folder that cannot be made.
         """
-        self._plot, self._html = (Path(path) if path else None for path in (plot, html))
+        self._plot, self._html = _place("plot", plot, ".png", count), _place("html", html, ".html", count)
         self._json, self._csv = (Path(path) if path else None for path in (json, csv))
-        for path, suffix in ((self._plot, ".png"), (self._html, ".html")):
-            if path and path.suffix == suffix and count > 1:
-                raise ValueError(f"{path} is one file for {count} recordings; name a folder")
-        for path, suffix in ((self._plot, ".png"), (self._html, ".html"), (self._json, ""), (self._csv, "")):
-            if path:
-                folder = path.parent if path.suffix == suffix or not suffix else path
-                folder.mkdir(parents=True, exist_ok=True)
+        if self._json and self._json == self._csv:
+            raise ValueError(f"--json and --csv are both {self._json}")
+        self._used: set[Path] = set()
+        for path in filter(None, (self._json, self._csv, self._plot, self._html)):
+            folder = path if path in (self._plot, self._html) and not path.suffix else path.parent
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK) or (path != folder and path.is_dir()):
+                raise ValueError(f"{path} cannot be written")
 
     def draw(self, model: Model, answer: Answer, about: str | None) -> None:
         """Writes the picture and the page of an answer, of the window where what they are about is most probable.
@@ -55,11 +57,11 @@ class Outputs:
         window = int(np.argmax(answer.findings[finding].by_window))
         looked = looking.look(model, answer.windows[window], names)
         if self._plot:
-            target = _target(self._plot, ".png", answer.record)
+            target = self._target(self._plot, ".png", answer.record)
             files.write_picture(target, paper.draw(answer, window, finding, looked))
             command.log.info(f"  picture: {target}")
         if self._html:
-            target = _target(self._html, ".html", answer.record)
+            target = self._target(self._html, ".html", answer.record)
             progress = command.Progress("asking with every set of leads", "sets")
             subsets = looking.every_subset(model, answer.windows[window], names, progress)
             files.write_text(target, page.write(model, answer, window, finding, looked, subsets))
@@ -72,10 +74,26 @@ class Outputs:
         if self._csv:
             files.write_text(self._csv, table.as_csv(answers, failed))
 
+    def _target(self, path: Path, suffix: str, record: str) -> Path:
+        """A file in the folder, named after the record; no two are called alike."""
+        if path.suffix:
+            return path
+        # Of the whole path: names repeat in folders.
+        name = re.sub(r"[^\w.-]+", "_", record.strip("./").removesuffix(".hea"))[-200:] or "record"
+        target, number = path / f"{name}{suffix}", 2
+        while target in self._used:
+            target, number = path / f"{name}_{number}{suffix}", number + 1
+        self._used.add(target)
+        return target
 
-def _target(path: Path, suffix: str, record: str) -> Path:
-    if path.suffix == suffix:
-        return path
-    # Of the whole path: names repeat in folders.
-    name = re.sub(r"[^\w.-]+", "_", record.strip("./").removesuffix(".hea"))[-200:] or "record"
-    return path / f"{name}{suffix}"
+
+def _place(flag: str, path: str | None, suffix: str, count: int) -> Path | None:
+    """The file or the folder that a flag names."""
+    if not path:
+        return None
+    place = Path(path)
+    if place.suffix.lower() not in ("", suffix) or (place.suffix and place.is_dir()):
+        raise ValueError(f"--{flag}={path}: a {suffix} file, or a folder (without a dot in its name)")
+    if place.suffix and count > 1:
+        raise ValueError(f"--{flag}={path} is one file for {count} recordings; name a folder")
+    return place

@@ -12,8 +12,9 @@ from kmerl_jax.prediction.answer import NOTE, Answer
 from kmerl_jax.prediction.looking import SPAN, Looked
 from kmerl_jax.prediction.model import Model
 from kmerl_jax.signals.leads import LEAD_SETS, STANDARD
-from kmerl_jax.signals.waveform import RATE, SEGMENT
+from kmerl_jax.signals.waveform import RATE, SAMPLES, SEGMENT
 
+_WINDOW_S = SAMPLES // RATE
 _THIN = 2  # every second sample is drawn: 250 a second
 
 
@@ -31,8 +32,8 @@ def write(
         subsets: see `looking.every_subset`, in the same order.
     """
     leads, probabilities = subsets
-    rows = [STANDARD.index(lead) for lead in leads]
-    signal = paper.traces(answer.windows[window])[rows]
+    rows, bag = [STANDARD.index(lead) for lead in leads], answer.windows[window]
+    signal, start = paper.traces(bag)[rows], _WINDOW_S * bag.window
     there = np.isfinite(signal).all(0)
     microvolts = np.rint(1000 * signal[:, there][:, ::_THIN])
     strongest = looked.attention.max((1, 2), keepdims=True)
@@ -44,10 +45,13 @@ def write(
         "model": table.head(model.facts()).splitlines()[0],
         "note": NOTE,
         "warnings": list(answer.warnings),
-        "window": [10 * window, round(min(10.0 * window + 10, answer.seconds), 1), round(answer.seconds, 1)],
+        "window": [start, round(min(start + _WINDOW_S, answer.seconds), 1), round(answer.seconds, 1)],
         "leads": leads,
         "sets": {name: _bits(members, leads) for name, members in sets.items()},
-        "strips": [[leads.index(one.lead), one.start, one.stop, one.row] for one in paper.layout(leads)],
+        "strips": [
+            [leads.index(one.lead), one.start, one.stop, one.place, one.row]
+            for one in paper.layout(leads, int(bag.segment.max()) + 1)
+        ],
         "segment_s": SEGMENT / RATE,
         "span": SPAN,
         "rate": RATE / _THIN,
@@ -56,7 +60,7 @@ def write(
         "chosen": finding,
         "attention": _packed(strength, "u1"),
         "strongest": [float(f"{value:.3g}") for value in strongest[:, 0, 0]],
-        "without_span": [[float(f"{x:.3g}") for x in np.nan_to_num(row)] for row in looked.without_span],
+        "without_span": [[float(f"{x:.3g}") if np.isfinite(x) else None for x in row] for row in looked.without_span],
         "table": _packed(np.rint(65535 * np.nan_to_num(probabilities)), "<u2"),
         "evidence": _evidence(model, answer, leads),
     }
@@ -80,7 +84,8 @@ def _evidence(model: Model, answer: Answer, leads: list[str]) -> list[dict]:
     for one in model.evidence:
         if not set(one["leads"]) <= set(leads):
             continue
-        known = {n: evidence.of(each.name, one["leads"], [one]) for n, each in enumerate(answer.findings)}
+        asked = enumerate(each.asked for each in answer.findings)
+        known = {n: evidence.of(each.text, one["leads"], [one], each.task, each.code) for n, each in asked}
         values = {n: [auroc.value, *(auroc.ci95 or (None, None))] for n, auroc in known.items() if auroc}
-        found.append({"bits": _bits(one["leads"], leads), "values": values})
+        found.append({"bits": _bits(one["leads"], leads), "task": one["task"], "values": values})
     return found

@@ -33,28 +33,34 @@ class Strip:
     Attributes:
         lead: its name.
         start, stop: segments of the window.
+        place: where it starts on the paper, in segments from the left.
         row: from the top.
     """
 
     lead: str
     start: float
     stop: float
+    place: float
     row: int
 
 
-def layout(leads: Sequence[str]) -> list[Strip]:
-    """Three rows of four columns and a rhythm strip; of few leads, each in a row of its own."""
+def layout(leads: Sequence[str], segments: int) -> list[Strip]:
+    """Three rows of four columns and a rhythm strip; of few leads, each in a row of its own.
+
+    Args:
+        leads: that are there.
+        segments: that were recorded. Of a short recording each column shows what there is, up to its width.
+    """
     if len(leads) <= _MOST_ROWS:
-        return [Strip(lead, 0, SEGMENTS, row) for row, lead in enumerate(leads)]
+        return [Strip(lead, 0, segments, 0, row) for row, lead in enumerate(leads)]
     width = SEGMENTS / len(_COLUMNS)
-    strips = [
-        Strip(lead, n * width, (n + 1) * width, row)
-        for n, column in enumerate(_COLUMNS)
-        for row, lead in enumerate(column)
-        if lead in leads
-    ]
+    strips = []
+    for n, column in enumerate(_COLUMNS):
+        start = max(0, min(n * width, segments - width))
+        stop = min(start + width, segments)
+        strips += [Strip(lead, start, stop, n * width, row) for row, lead in enumerate(column) if lead in leads]
     rhythm = next((lead for lead in _RHYTHM if lead in leads), leads[0])
-    return [*strips, Strip(rhythm, 0, SEGMENTS, 3)]
+    return [*strips, Strip(rhythm, 0, segments, 0, 3)]
 
 
 def traces(bag: Bag) -> np.ndarray:
@@ -73,8 +79,8 @@ def draw(answer: Answer, window: int, finding: int, looked: Looked) -> Figure:
         finding: which of `answer.findings` it is about.
         looked: where the model looked, in the order of `answer.findings`.
     """
-    leads = [lead for lead in STANDARD if lead in {STANDARD[n] for n in answer.windows[window].lead}]
-    strips = layout(leads)
+    bag = answer.windows[window]
+    leads, strips = bag.leads, layout(bag.leads, int(bag.segment.max()) + 1)
     rows = max(strip.row for strip in strips) + 1
     paper = np.array([_SECONDS * MM_PER_S + 10, rows * _ROW_MM + 8])  # mm
     side, below, head = 118, max(46, 4 * len(leads) + 14), 20
@@ -87,10 +93,10 @@ def draw(answer: Answer, window: int, finding: int, looked: Looked) -> Figure:
 
     at = place(4, below, *paper)
     _paper(at, paper)
-    _strips(at, strips, traces(answer.windows[window]), looked.attention[finding], rows)
+    _strips(at, strips, traces(bag), looked.attention[finding], rows)
     one = answer.findings[finding]
     probability = one.by_window[window]
-    _title(figure, answer, window, height)
+    _title(figure, answer, bag.window * _SECONDS, height)
     _findings(place(paper[0] + 62, below + 6, side - 68, paper[1] - 8), answer, finding)
     _heat(place(4 + 14, 10, paper[0] - 24, below - 19), leads, looked.attention[finding], one.name)
     _changes(place(paper[0] + 22, 10, 38, below - 19), leads, looked.without_lead[finding], probability)
@@ -119,16 +125,18 @@ def _strips(axes, strips: Sequence[Strip], signal: np.ndarray, attention: np.nda
         for n in range(SEGMENTS):
             start, stop = max(n, strip.start), min(n + 1, strip.stop)
             if stop > start and attention[lead, n] > 0:
-                boxes.append(Rectangle((left + start * segment_mm, zero - 11), (stop - start) * segment_mm, 22))
+                x = left + (strip.place + start - strip.start) * segment_mm
+                boxes.append(Rectangle((x, zero - 11), (stop - start) * segment_mm, 22))
                 strengths.append(attention[lead, n] / strongest)
         first, last = round(strip.start * SEGMENT), round(strip.stop * SEGMENT)
         y = signal[lead, first:last]
         middle = np.nanmedian(y) if np.isfinite(y).any() else 0.0
-        x = left + np.arange(first, last) / RATE * MM_PER_S
+        begins = left + strip.place * segment_mm
+        x = begins + np.arange(last - first) / RATE * MM_PER_S
         axes.plot(x, zero + (y - middle) * MM_PER_MV, color=_TRACE, lw=0.7, zorder=3)
-        axes.text(left + strip.start * segment_mm + 0.6, zero + 8.5, strip.lead, fontsize=8, weight="bold", zorder=4)
-        if strip.start:
-            axes.plot([left + strip.start * segment_mm] * 2, [zero - 3, zero + 3], color=_TRACE, lw=0.7, zorder=3)
+        axes.text(begins + 0.6, zero + 8.5, strip.lead, fontsize=8, weight="bold", zorder=4)
+        if strip.place:
+            axes.plot([begins] * 2, [zero - 3, zero + 3], color=_TRACE, lw=0.7, zorder=3)
     collection = PatchCollection(boxes, facecolor=_LOOK, edgecolor="none", zorder=1)
     collection.set_alpha(np.minimum(0.45, 0.45 * np.array(strengths)))
     axes.add_collection(collection)
@@ -138,14 +146,15 @@ def _strips(axes, strips: Sequence[Strip], signal: np.ndarray, attention: np.nda
         axes.plot(*np.array([(x, y + zero) for x, y in pulse]).T, color=_TRACE, lw=0.7, zorder=3)
 
 
-def _title(figure: Figure, answer: Answer, window: int, height: float) -> None:
-    start = window * _SECONDS
-    said = f"{answer.record}    {start:g} to {min(start + _SECONDS, answer.seconds):.3g} s of {answer.seconds:.4g} s"
-    figure.text(0.01, 1 - 5 / height, said, fontsize=10, weight="bold", va="center")
+def _title(figure: Figure, answer: Answer, start: float, height: float) -> None:
+    end = min(start + _SECONDS, answer.seconds)
+    said = f"{answer.record}    {start:g} to {end:.4g} s of {answer.seconds:.4g} s"
     warnings = "; ".join(answer.warnings) or "no warnings about the recording's quality"
     short = warnings if len(warnings) < 180 else warnings[:180] + " ..."
-    figure.text(0.01, 1 - 11 / height, short, fontsize=8, va="center", color="#a33" if answer.warnings else _TEXT)
-    figure.text(0.01, 1 - 16 / height, NOTE, fontsize=8, va="center", color=_TEXT, style="italic")
+    style = {"x": 0.01, "va": "center", "parse_math": False}  # a file's name may hold a $
+    figure.text(s=said, y=1 - 5 / height, fontsize=10, weight="bold", **style)
+    figure.text(s=short, y=1 - 11 / height, fontsize=8, color="#a33" if answer.warnings else _TEXT, **style)
+    figure.text(s=NOTE, y=1 - 16 / height, fontsize=8, color=_TEXT, style="italic", **style)
 
 
 def _findings(axes, answer: Answer, finding: int) -> None:
@@ -156,7 +165,8 @@ def _findings(axes, answer: Answer, finding: int) -> None:
     for row, n in enumerate(shown):
         one = answer.findings[n]
         axes.barh(-row, one.probability, height=0.6, color=_LOOK if n == finding else "0.7")
-        axes.text(-0.02, -row, one.name, ha="right", va="center", fontsize=8, weight="bold" if n == finding else None)
+        weight = "bold" if n == finding else None
+        axes.text(-0.02, -row, one.name, ha="right", va="center", fontsize=8, weight=weight, parse_math=False)
         doubt = f"  ({'; '.join(one.flags)})" if one.flags else ""
         axes.text(
             1.0, -row - 0.44, table.auroc(one, answer.leads) + doubt, ha="right", va="center", fontsize=5.5, color="0.4"
@@ -171,14 +181,15 @@ def _heat(axes, leads: Sequence[str], attention: np.ndarray, name: str) -> None:
     rows = [STANDARD.index(lead) for lead in leads]
     axes.imshow(attention[rows], aspect="auto", cmap="Blues", vmin=0, extent=(0, _SECONDS, len(rows), 0))
     axes.set_yticks(np.arange(len(rows)) + 0.5, leads, fontsize=7)
-    axes.set_title(f"where it looked for {name}: attention of each lead and 0.2 s", fontsize=8, loc="left")
+    said = f"where it looked for {name}: attention of each lead and 0.2 s"
+    axes.set_title(said, fontsize=8, loc="left", parse_math=False)
     axes.set_xlabel("s", fontsize=7, labelpad=0)
     axes.tick_params(labelsize=7, length=2)
 
 
 def _changes(axes, leads: Sequence[str], change: np.ndarray, probability: float) -> None:
     values = change[[STANDARD.index(lead) for lead in leads]]
-    axes.barh(np.arange(len(leads)) + 0.5, np.nan_to_num(values), color=np.where(values >= 0, _LOOK, "#c0504d"))
+    axes.barh(np.arange(len(leads)) + 0.5, values, color=np.where(values >= 0, _LOOK, "#c0504d"))
     axes.set(ylim=(len(leads), 0))
     axes.set_yticks(np.arange(len(leads)) + 0.5, leads, fontsize=7)
     axes.axvline(0, color=_TEXT, lw=0.6)
@@ -189,8 +200,7 @@ def _changes(axes, leads: Sequence[str], change: np.ndarray, probability: float)
 
 def _spans(axes, change: np.ndarray) -> None:
     start = np.arange(len(change)) * SPAN * SEGMENT / RATE
-    values = np.nan_to_num(change)
-    axes.bar(start, values, width=0.9 * start[1], align="edge", color=np.where(values >= 0, _LOOK, "#c0504d"))
+    axes.bar(start, change, width=0.9 * start[1], align="edge", color=np.where(change >= 0, _LOOK, "#c0504d"))
     axes.axhline(0, color=_TEXT, lw=0.6)
     axes.set_xlim(0, _SECONDS)
     axes.set_xlabel("s", fontsize=7, labelpad=0)

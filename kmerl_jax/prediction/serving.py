@@ -1,7 +1,6 @@
 """A model as one StableHLO program, for serving with jax alone: signals in, probabilities out."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from kmerl_jax.evaluation import release
+from kmerl_jax.evaluation import files, release
 from kmerl_jax.models import tokens
 from kmerl_jax.prediction.answer import NOTE
 from kmerl_jax.prediction.model import Model
@@ -56,12 +55,7 @@ def write(out: Path, model: Model, names: Sequence[str]) -> None:
     Raises:
         FileExistsError: something is there.
     """
-    if out.exists():
-        raise FileExistsError(f"{out} exists; remove it or name another folder with --out")
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    (partial / PROGRAM).write_bytes(program(model, names))
+    written = program(model, names)
     about = {
         "note": NOTE,
         "model": model.facts(),
@@ -77,6 +71,7 @@ def write(out: Path, model: Model, names: Sequence[str]) -> None:
         "platforms": list(_PLATFORMS),
         "use": f"jax.export.deserialize(bytearray(open('{PROGRAM}', 'rb').read())).call(signal, presence, segments)",
     }
-    (partial / ABOUT).write_text(json.dumps(about, indent=1))
-    release.add_sums(partial)
-    partial.rename(out)
+    with files.whole_folder(out) as folder:
+        (folder / PROGRAM).write_bytes(written)
+        (folder / ABOUT).write_text(json.dumps(about, indent=1))
+        release.add_sums(folder)

@@ -39,7 +39,7 @@ def text(answer: Answer, everything: bool) -> str:
     if rest := answer.findings[len(shown) :]:
         lines.append(f"  and {len(rest)} more, none above {rest[0].probability:.3f} (--json and --csv have all)")
     if not known:
-        lines.append("  no evaluation of this model with any of these leads is known: how good it is at them, neither")
+        lines.append("  none of them was evaluated with any of these leads: how good the model is at them is not known")
     return "\n".join(lines)
 
 

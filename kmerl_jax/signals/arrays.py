@@ -1,5 +1,6 @@
 """Recordings in CSV and NumPy files, which do not say their rate, and seldom their unit and leads."""
 
+import csv
 import dataclasses
 import zipfile
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from kmerl_jax.signals.waveform import Ecg
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".npy", ".npz")
 _MOST_BYTES = 3 * 10**9  # of an archive, unpacked: 12 leads of 24 hours at 500 Hz are 2 GB in float32
+_MOST_SAMPLES = _MOST_BYTES // 4
 _NO_LEAD = "-"
 
 
@@ -45,49 +47,53 @@ def read(path: Path, layout: Layout) -> Ecg:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
-    names, signal = _numpy(path, layout) if path.suffix in (".npy", ".npz") else _csv(path, layout)
+    names, signal = _numpy(path, layout) if path.suffix.lower() in (".npy", ".npz") else _csv(path, layout)
     return to_ecg(str(path), names, signal, [layout.unit] * len(names), layout.rate)
 
 
 def _csv(path: Path, layout: Layout) -> tuple[Sequence[str], np.ndarray]:
     """Names, and [channels, S]."""
-    import pandas as pd  # half a second that other recordings need not wait for
-
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            first, second = file.readline().strip(), file.readline().strip()
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file") from error
-    if not first:
+    if not lines or not lines[0].strip():
         raise ValueError(f"{path}: the file is empty, or its first line is")
-    between = max(";\t,", key=first.count)
-    between = between if between in first else r"\s+"
-    cells = pd.Series(first.split(between) if between != r"\s+" else first.split())
-    decimal = "," if between == ";" and "," in second else "."
-    header = pd.to_numeric(cells.str.replace(decimal, "."), errors="coerce").isna().any()
+    between = next((mark for mark in ";\t," if mark in lines[0]), None)
+    decimal_comma = between == ";" and "," in lines[-1]
+    rows = csv.reader(lines, delimiter=between) if between else (line.split() for line in lines)
     try:
-        table = pd.read_csv(
-            path, sep=between, header=0 if header else None, decimal=decimal, encoding="utf-8-sig", index_col=False
-        )
-    except (ValueError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path}: not a table: {str(error).strip().splitlines()[-1]}") from error
+        cells = [[cell.strip().replace(",", "." if decimal_comma else ",") for cell in row] for row in rows]
+    except csv.Error as error:
+        raise ValueError(f"{path}: not a table: {error}") from error
+    count = len(cells[0])
+    for line, row in enumerate(cells, 1):
+        if len(row) != count:
+            raise ValueError(f"{path}, line {line}: {len(row)} cells, and {count} in the first line")
+    header = any(_number(cell) is None for cell in cells[0])
     if layout.names is None and not header:
-        raise ValueError(f"{path} has no line of names; --lead_names says what its {len(table.columns)} columns are")
-    names = layout.names or [str(name).strip().strip('"') for name in table.columns]
-    if len(names) != len(table.columns):
-        raise ValueError(f"{path} has {len(table.columns)} columns; --lead_names has {len(names)} names ('-' for none)")
-    signal = np.zeros((len(names), len(table)))
+        raise ValueError(f"{path} has no line of names; --lead_names says what its {count} columns are")
+    names = layout.names or tuple(cells[0])
+    if len(names) != count:
+        raise ValueError(f"{path} has {count} columns; --lead_names has {len(names)} names ('-' for none)")
+    signal = np.zeros((count, len(cells) - header))
     for place, name in enumerate(names):
         if leads.canonical(name) is None:
             continue
-        column = table.iloc[:, place]
-        numbers = pd.to_numeric(column, errors="coerce")
-        wrong = np.flatnonzero(numbers.isna() & column.notna())
-        if len(wrong):
-            line = int(wrong[0]) + 1 + header
-            raise ValueError(f"{path}, line {line}, column {name}: {str(column.iloc[wrong[0]])!r} is not a number")
-        signal[place] = numbers
+        for line, row in enumerate(cells[header:]):
+            number = _number(row[place])
+            if number is None:
+                raise ValueError(f"{path}, line {line + 1 + header}, column {name}: {row[place]!r} is not a number")
+            signal[place, line] = number
     return names, signal
+
+
+def _number(cell: str) -> float | None:
+    """A cell's number, NaN of an empty one; None if it is no number."""
+    try:
+        return float(cell) if cell else np.nan
+    except ValueError:
+        return None
 
 
 def _numpy(path: Path, layout: Layout) -> tuple[Sequence[str], np.ndarray]:
@@ -95,6 +101,8 @@ def _numpy(path: Path, layout: Layout) -> tuple[Sequence[str], np.ndarray]:
     array = _array(path)
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{path} holds {array.dtype}, not real numbers")
+    if array.size > _MOST_SAMPLES:
+        raise ValueError(f"{path} holds {array.size:,} numbers, which is too large to be an ECG")
     array = array[None] if array.ndim == 1 else array
     if array.ndim != 2:
         raise ValueError(f"{path} has shape {array.shape}; expected [leads, samples] or [samples, leads]")
@@ -110,7 +118,7 @@ def _numpy(path: Path, layout: Layout) -> tuple[Sequence[str], np.ndarray]:
 
 def _array(path: Path) -> np.ndarray:
     try:
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             # Mapped: what its header promises is held against the size of the file before anything is allocated.
             return np.load(path, mmap_mode="r", allow_pickle=False)
         with zipfile.ZipFile(path) as archive:

@@ -15,6 +15,14 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _CODES = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF"} | {n + 2: f"V{n}" for n in range(1, 7)}
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does; archives name them by numbers."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
 def read(path: Path) -> Ecg:
     """Reads the recording of a DICOM file: of its groups of channels, the one with most leads, of these the longest.
 

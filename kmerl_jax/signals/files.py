@@ -26,11 +26,14 @@ def read(path: str | Path, layout: arrays.Layout | None = None) -> Ecg:
             `arrays.read` and `dicom.read`.
     """
     path = Path(path)
-    if path.suffix in arrays.SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix in arrays.SUFFIXES:
         if layout is None:
-            raise ValueError(f"{path}: a {path.suffix[1:].upper()} file does not say its rate: give --rate in Hz")
+            raise ValueError(
+                f"{path}: a {suffix[1:].upper()} file does not say its rate: give --rate in Hz (in Python, a Layout)"
+            )
         return arrays.read(path, layout)
-    if path.suffix in dicom.SUFFIXES:
+    if suffix in dicom.SUFFIXES or dicom.is_dicom(path):
         return dicom.read(path)
     stem = _stem(path)
     mat = stem.with_name(stem.name + ".mat")
@@ -100,16 +103,22 @@ def _check_header(header: Path, lines: list[str]) -> None:
         raise ValueError(f"{header}: its first line is not that of a WFDB header")
     if len(first) > 2 and not re.match(r"[\d.]+([eE][+-]?\d+)?(/|$)", first[2]):
         raise ValueError(f"{header}: {first[2]!r} is not a rate")
-    if "/" in first[0]:
-        return  # segments, each with a header of its own
+    if "/" in first[0]:  # segments, each with a header of its own
+        there = sum(path.stat().st_size for path in header.parent.iterdir() if path.is_file())
+        _check_length(header, first, int(first[1]), there)
+        return
     if len(signals) != int(first[1]):
         raise ValueError(f"{header}: it says {first[1]} signals and describes {len(signals)}")
     for line in signals:
         gain = re.match(r"[\d.eE+-]*", line[2])[0] if len(line) > 2 else "0"
         if leads.canonical(" ".join(line[8:])) and not (gain and float(gain)):
             raise ValueError(f"{header}: lead {' '.join(line[8:])} has no gain, so its voltages are not known")
-    stated = int(first[3]) * len(signals) if len(first) > 3 and first[3].isdecimal() else 0
     there = sum(header.with_name(name).stat().st_size for name in {line[0] for line in signals} - {"~"})
+    _check_length(header, first, len(signals), there)
+
+
+def _check_length(header: Path, first: list[str], signals: int, there: int) -> None:
+    stated = int(first[3]) * signals if len(first) > 3 and first[3].isdecimal() else 0
     if stated > _MOST_PER_BYTE * there:
         raise ValueError(f"{header}: it says {stated:,} samples, of which {there:,} bytes are there: truncated")
 

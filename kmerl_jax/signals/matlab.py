@@ -45,8 +45,9 @@ def read(path: str | Path) -> Ecg:
 def _check_unpacked_size(path: Path) -> None:
     """A few kilobytes of a MATLAB file may unpack to any size, which scipy would allocate."""
     data, at, total = path.read_bytes(), _HEADER, 0
+    order = ">" if data[126:128] == b"MI" else "<"
     while at + 8 <= len(data):
-        kind, length = struct.unpack_from("<II", data, at)
+        kind, length = struct.unpack_from(f"{order}II", data, at)
         if kind == _COMPRESSED:
             unpack, packed = zlib.decompressobj(), data[at + 8 : at + 8 + length]
             while packed and total <= _MOST_BYTES:

@@ -26,7 +26,7 @@ def problems(ecg: Ecg) -> list[str]:
     0.1 % swapped at the arms; of the same with their arms swapped, 72 %. "Suspected" is meant.
 
     Args:
-        ecg: as it was recorded.
+        ecg: as it was recorded; of a long recording one window at a time.
     """
     said = [f"{lead} is left out: {why}" for lead, why in _without_signal(ecg)]
     there, _ = repair(ecg)
@@ -48,7 +48,8 @@ def problems(ecg: Ecg) -> list[str]:
             said.append(f"{' '.join(leads)}: {what}")
     typical = float(np.median(list(size.values())))
     if not _FAINT_MV <= typical <= _LARGE_MV:
-        said.append(f"the leads range over {typical:.3g} mV, which is unusual: check the unit")
+        how = f"less than {_FAINT_MV}" if typical < _FAINT_MV else f"more than {_LARGE_MV:g}"
+        said.append(f"the leads range over {how} mV, which is unusual: check the unit")
     return [*said, *_electrodes(signal, size)]
 
 
@@ -56,7 +57,7 @@ def _without_signal(ecg: Ecg) -> Iterator[tuple[str, str]]:
     for lead, x in zip(ecg.leads, ecg.signal, strict=True):
         bad = ~np.isfinite(x)
         if longest_run(bad) > SHORT_GAP_S * ecg.rate or bad.all():
-            yield lead, f"{bad.sum() / ecg.rate:.1f} s of {ecg.seconds:.1f} s are missing"
+            yield lead, f"more than {SHORT_GAP_S} s at a stretch are missing"
         elif np.ptp(x[~bad]) < FLAT_MV:
             yield lead, "it is flat"
 

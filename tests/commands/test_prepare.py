@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from kmerl_jax.cohorts.store import Store
-from kmerl_jax.prepare import parse_folds, parse_shard
+from kmerl_jax.command import parse_shard
+from kmerl_jax.prepare import parse_folds
 from tests.cohorts.sources import LEADS, challenge, mimic, noise, ptb_xl, write_table
 from tests.conftest import REPOSITORY
 

@@ -45,16 +45,16 @@ def test_no_network(monkeypatch):
 
 def test_pushing(folder, monkeypatch):  # noqa: F811
     calls = []
-    monkeypatch.setattr(huggingface_hub, "create_repo", lambda name, exist_ok: calls.append(name))
+    monkeypatch.setattr(huggingface_hub, "create_repo", lambda name, private, exist_ok: calls.append((name, private)))
     monkeypatch.setattr(huggingface_hub, "upload_folder", lambda **how: calls.append(how))
     assert hub.push(folder, "me/model") == "https://huggingface.co/me/model"
-    assert calls[0] == "me/model"
+    assert calls[0] == ("me/model", True)
     assert calls[1]["repo_id"] == "me/model"
-    assert set(calls[1]["allow_patterns"]) >= set(release._NEEDED)
+    assert calls[1]["allow_patterns"] == release.FILES
 
 
 def test_a_push_that_fails(folder, monkeypatch):  # noqa: F811
-    def create_repo(name, exist_ok):
+    def create_repo(name, private, exist_ok):
         raise PermissionError("401 Unauthorized")
 
     monkeypatch.setattr(huggingface_hub, "create_repo", create_repo)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import kmerl_jax
-from kmerl_jax import export
 from kmerl_jax.evaluation import evidence, pretrained, release
+from kmerl_jax.prediction import exported
 from kmerl_jax.text.known import KnownTexts
 from kmerl_jax.text.lexical import LexicalEncoder
 from kmerl_jax.training import sharding
@@ -22,7 +22,7 @@ MESH = sharding.make_mesh(devices=jax.devices()[:1])
 def folder(evaluated_run, tmp_path_factory):  # noqa: F811
     """An exported model."""
     out = tmp_path_factory.mktemp("models") / "mine"
-    export.write_folder(pretrained.load(evaluated_run, MESH), out)
+    exported.write(pretrained.load(evaluated_run, MESH), out)
     return out
 
 
@@ -140,9 +140,9 @@ def test_another_format_or_network(copy, change, message):
 
 def test_nothing_is_written_over(folder, evaluated_run):  # noqa: F811
     with pytest.raises(FileExistsError, match="name another folder"):
-        export.write_folder(pretrained.load(evaluated_run, MESH), folder)
+        exported.write(pretrained.load(evaluated_run, MESH), folder)
     with pytest.raises(ValueError, match="is an exported model already"):
-        export.write_folder(pretrained.load(folder, MESH), folder.with_name("again"))
+        exported.write(pretrained.load(folder, MESH), folder.with_name("again"))
 
 
 def test_evidence_of_evaluations(evaluated_run, tmp_path):  # noqa: F811
@@ -163,7 +163,8 @@ def test_evidence_of_evaluations(evaluated_run, tmp_path):  # noqa: F811
     assert [len(one["leads"]) for one in found] == [12, 1, 2]
     one = evidence.of("Far-off name", ("I", "II", "V1"), found)
     assert (one.value, one.leads, one.records, one.near_chance) == (0.7, ("I", "II"), "7 test records of csn", True)
-    assert evidence.of("other words", ("I", "II"), found, "X") == one
+    assert evidence.of("other words", ("I", "II"), found, "csn", "X") == one
+    assert evidence.of("other words", ("I", "II"), found, "cpsc2018", "X") is None, "codes are of a task"
     assert evidence.of("empty", ("I", "II"), found) is None
     assert evidence.of(name, ("I", "II"), found).leads == ("II",)
     assert evidence.of(name, ("I",), found) is None

@@ -69,7 +69,10 @@ def test_what_is_asked(model):
     assert [one.text for one in wanted(model.entities, (), None)] == list(model.entities)
     both = wanted(model.entities, [" left  atrial enlargement"], "ptb_xl.super")
     assert [one.text for one in both][:2] == ["left atrial enlargement", "normal ecg"]
-    assert both[2] == Name("myocardial infarction", "MI")
+    assert both[2] == Name("myocardial infarction", "ptb_xl.super", "MI")
+    twice = wanted(model.entities, ["hypertrophy", "x", "hypertrophy"], "ptb_xl.super")
+    assert [one.text for one in twice][:2] == ["hypertrophy", "x"]
+    assert twice[0] == Name("hypertrophy", "ptb_xl.super", "HYP")
     with pytest.raises(ValueError, match="unknown labels 'luck'"):
         wanted(model.entities, (), "luck")
     with pytest.raises(ValueError, match="--finding is empty"):
@@ -97,3 +100,26 @@ def test_tables(model, ecg):
     assert len(rows) == 3
     assert rows[1].startswith("x/a.hea,I II,10,500,")
     assert rows[2].startswith("b,,,,,broken,")
+
+
+def test_a_window_without_signal_is_passed_over(model, ecg):
+    signal = longer(ecg, 3).signal.copy()
+    signal[:, 5000:10000] = np.nan
+    signal[2, 10000:] = 0
+    one = answer(model, "a", dataclasses.replace(ecg, signal=signal), [Name("af")], None)
+    assert [bag.window for bag in one.windows] == [0, 2]
+    lead = ecg.leads[2]
+    assert f"{lead} is left out: it is flat (in 1 of 3 windows)" in one.warnings
+    assert "left out, with nothing that can be seen: 10 to 20 s" in one.warnings
+    features = model.embed(dataclasses.replace(ecg, signal=signal), per_token=True)
+    assert set(features.segment // 50) == {0, 2}
+
+
+def test_evidence_is_of_the_leads_that_every_window_has(model, ecg):
+    signal = part(ecg, ("II", "V1")).signal
+    signal = np.concatenate([signal, signal], 1)
+    signal[0, 5000:] = 0
+    (finding,) = answer(
+        model, "a", dataclasses.replace(ecg, signal=signal, leads=("II", "V1")), [Name(model.entities[0])], None
+    ).findings
+    assert finding.auroc is None

@@ -33,6 +33,14 @@ def test_only_the_leads_that_may_be_seen(ecg):
         bags.of_ecg(part(ecg, ("I", "II")), ("V6",))
 
 
+def test_leads_in_any_spelling(ecg):
+    for leads in ("I,II", ("ii", "I"), ["Lead I", "DII"], "I+II"):
+        assert bags.of_ecg(ecg, leads)[0].leads == ("I", "II")
+    for leads in ((), "", ("V9",)):
+        with pytest.raises(ValueError, match="unknown lead"):
+            bags.of_ecg(ecg, leads)
+
+
 def test_a_long_one_is_several(ecg):
     assert [len(bag.values) for bag in bags.of_ecg(longer(ecg, 3))] == [600, 600, 600]
 

@@ -18,7 +18,7 @@ from tests.prediction.conftest import longer, part
 @pytest.fixture(scope="module")
 def few(model, ecg):
     """An answer about two leads, where was looked, and the answers with each set of them."""
-    one = answer(model, "a</script><b>.hea", part(ecg, ("II", "V1")), wanted(model.entities, (), None), None)
+    one = answer(model, "a</script><b>$1$_x^{$.hea", part(ecg, ("II", "V1")), wanted(model.entities, (), None), None)
     names = [finding.name for finding in one.findings]
     bag = one.windows[0]
     return one, looking.look(model, bag, names), looking.every_subset(model, bag, names)
@@ -26,10 +26,19 @@ def few(model, ecg):
 
 @pytest.mark.parametrize("leads", [("II",), ("V1", "II", "aVR"), STANDARD[:7], STANDARD])
 def test_each_lead_is_on_the_paper(leads):
-    strips = paper.layout(leads)
+    strips = paper.layout(leads, 50)
     assert {strip.lead for strip in strips} == set(leads)
     full = [strip for strip in strips if strip.stop - strip.start == 50]
     assert len(full) == (len(leads) if len(leads) <= 6 else 1)
+
+
+@pytest.mark.parametrize("segments", [3, 12, 20, 37])
+def test_of_a_short_recording_each_lead_is_shown_too(segments):
+    strips = paper.layout(STANDARD, segments)
+    assert {strip.lead for strip in strips} == set(STANDARD)
+    for strip in strips:
+        assert 0 <= strip.start < strip.stop <= segments
+        assert strip.stop - strip.start == min(segments, 12.5) or strip.row == 3
 
 
 def test_traces_are_what_was_recorded(ecg, model):
@@ -56,7 +65,7 @@ def test_the_paper_is_to_scale(model, ecg):
 
 @pytest.mark.parametrize("shown", [{"leads": ("II",), "seconds": 3.0}, {"leads": STANDARD}, {"leads": STANDARD[:8]}])
 def test_a_picture_is_written(tmp_path, model, ecg, shown):
-    one = answer(model, "a" * 300, longer(part(ecg, **shown), 2), wanted(model.entities, (), None), None)
+    one = answer(model, "$_x^{$" * 50, longer(part(ecg, **shown), 2), wanted(model.entities, (), None), None)
     looked = looking.look(model, one.windows[0], [finding.name for finding in one.findings])
     files.write_picture(tmp_path / "a.png", paper.draw(one, 0, len(one.findings) - 1, looked))
     picture = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
@@ -70,7 +79,7 @@ def test_a_page_holds_all_that_it_shows(model, few):
     assert "</script><b>" not in text
     assert not re.search(r"(src|href)\s*=|https?://(?!www\.w3\.org/2000/svg)", text), "nothing is loaded"
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
-    assert data["record"] == "a</script><b>.hea"
+    assert data["record"] == "a</script><b>$1$_x^{$.hea"
     assert data["leads"] == ["II", "V1"]
     assert data["sets"] == {}
     assert [each["name"] for each in data["findings"]] == [finding.name for finding in one.findings]

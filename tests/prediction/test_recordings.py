@@ -20,7 +20,7 @@ def test_each_malformed_file_is_one_clear_error(tmp_path):
         with pytest.raises((ValueError, OSError)) as error:
             bags.of_ecg(files.read(path, layout))
         said = recordings.why(path, error.value)
-        assert path.stem in said
+        assert str(path.with_suffix("")) in said
         assert message in said, path.name
         assert len(said) < 400, path.name
 

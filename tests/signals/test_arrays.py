@@ -64,8 +64,47 @@ def test_arrays_either_way_round(tmp_path, dtype):
         np.testing.assert_allclose(files.read(path, layout).signal, signal.T.astype(float) / 1000, rtol=1e-6)
 
 
+def test_names_in_capitals(tmp_path):
+    path = write(tmp_path / "a.CSV", SIGNAL)
+    np.save(tmp_path / "a.npy", SIGNAL)
+    (tmp_path / "a.npy").rename(tmp_path / "A.NPY")
+    a, b = files.read(path, Layout(500)), files.read(tmp_path / "A.NPY", Layout(500, names=("V1", "II", "aVR")))
+    np.testing.assert_allclose(a.signal, b.signal, rtol=1e-6)
+
+
 def test_one_lead_and_all_twelve(tmp_path):
     np.save(tmp_path / "one.npy", SIGNAL[:, 0])
     assert files.read(tmp_path / "one.npy", Layout(500, names=("II",))).signal.shape == (1, 1000)
     np.save(tmp_path / "twelve.npy", np.zeros((12, 50)))
     assert files.read(tmp_path / "twelve.npy", Layout(500, names=parse_names("12"))).leads == STANDARD
+
+
+@pytest.mark.parametrize(
+    ("text", "leads", "expected"),
+    [
+        ("I,II\n0.5,\n,0.7\n", None, [[0.5, np.nan], [np.nan, 0.7]]),
+        ('"I","II"\n"0.5","0.6"\n', None, [[0.5], [0.6]]),
+        ("0.5,,0.7\n1,2,3\n", ("I", "-", "II"), [[0.5, 1], [0.7, 3]]),
+        ("0,5;0,7\n0,1;0,2\n", ("I", "II"), [[0.5, 0.1], [0.7, 0.2]]),
+        ("I\tII\n1\t2\n\n\n", None, [[1], [2]]),
+        ("I II\n 1 NaN\n", None, [[1], [np.nan]]),
+    ],
+)
+def test_what_people_write(tmp_path, text, leads, expected):
+    (tmp_path / "a.csv").write_text(text)
+    np.testing.assert_allclose(files.read(tmp_path / "a.csv", Layout(500, names=leads)).signal, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("I,I\n0,1\n", "lead I is there twice"),
+        ("I,II\n0,1\n\n2,3\n", "line 3: 0 cells, and 2"),
+        ("I,II\n0,012,0,034\n", "line 2: 4 cells, and 2"),
+        ("1,,2\n", "has no line of names"),
+    ],
+)
+def test_what_cannot_be_meant(tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        files.read(tmp_path / "a.csv", Layout(500))

@@ -25,6 +25,13 @@ def test_the_rhythm_is_taken_and_not_the_median_beat(tmp_path):
     assert files.read(path).signal.shape == (12, 5000)
 
 
+def test_a_name_without_an_extension_or_in_capitals(tmp_path):
+    whole = dicoms.write(tmp_path / "a.DCM", dicoms.group(STEPS, STANDARD, 500))
+    (tmp_path / "1.2.840.7").write_bytes(whole.read_bytes())
+    for name in ("a.DCM", "1.2.840.7"):
+        assert files.read(tmp_path / name).leads == STANDARD
+
+
 def test_a_real_file():
     """The ECG that pydicom carries: 10 s of 12 leads at 1,000 Hz, and median beats."""
     ecg = files.read(pydicom.data.get_testdata_file("waveform_ecg.dcm"))

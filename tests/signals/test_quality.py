@@ -46,8 +46,8 @@ def test_flat_and_missing(clean):
     said = problems(changed(clean, V1=0.0, V2=gap, V3=np.nan))
     assert said == [
         "V1 is left out: it is flat",
-        "V2 is left out: 2.0 s of 10.0 s are missing",
-        "V3 is left out: 10.0 s of 10.0 s are missing",
+        "V2 is left out: more than 0.2 s at a stretch are missing",
+        "V3 is left out: more than 0.2 s at a stretch are missing",
     ]
 
 
