@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import tqdm
 from absl import flags
@@ -88,6 +89,12 @@ def one_line(error: Exception) -> str:
     if not isinstance(error, expected) or not text:
         text = f"{type(error).__name__}: {text} (--debug shows where)"
     return text if len(text) <= 500 else text[:500] + " ..."
+
+
+def line_about(path: Path, error: Exception) -> str:
+    """What an error says, in one line that names the file."""
+    said = one_line(error)
+    return said if any(str(name) in said for name in (path, path.with_suffix(""))) else f"{path}: {said}"
 
 
 def _config_error(error: Exception) -> str | None:

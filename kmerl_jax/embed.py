@@ -82,7 +82,7 @@ def embed_recordings(named: Sequence[str]) -> int:
             seen = bags.of_ecg(ecg, leads)
             pooled, projected = asked.embed(ecg, leads), asked.project(ecg, leads)
         except (ValueError, OSError) as error:
-            print(f"error: {recordings.why(path, error)}", file=sys.stderr, flush=True)
+            print(f"error: {command.line_about(path, error)}", file=sys.stderr, flush=True)
             failed += 1
             continue
         shown = standard_order(set().union(*(bag.leads for bag in seen)))

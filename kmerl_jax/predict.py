@@ -42,7 +42,7 @@ def main(named: Sequence[str]) -> int:
         raise ValueError("no recording was named; for example: python -m kmerl_jax.predict --run=runs/demo record.hea")
     layout, leads = inputs.layout(), inputs.leads()
     paths = recordings.find(named, layout is not None)
-    out = outputs.Outputs(_PLOT.value, _HTML.value, _JSON.value, _CSV.value, len(paths))
+    out = outputs.Outputs(_PLOT.value, _HTML.value, _JSON.value, _CSV.value, len(paths), command.Progress)
     asked = model.load(_RUN.value)
     wanted = names.wanted(asked.entities, _FINDING.value, _LABELS.value)
     log.info(table.head(asked.facts()))
@@ -56,7 +56,7 @@ def main(named: Sequence[str]) -> int:
                 out.draw(asked, one, wanted[0].text if _FINDING.value else None)
                 answers.append(dataclasses.replace(one, windows=()))  # the signals of many need much memory
             except (ValueError, OSError) as error:
-                failed[str(path)] = recordings.why(path, error)
+                failed[str(path)] = command.line_about(path, error)
                 print(f"error: {failed[str(path)]}", file=sys.stderr, flush=True)
             progress(done, len(paths))
     finally:  # however it ends, what was answered is kept

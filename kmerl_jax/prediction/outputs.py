@@ -1,5 +1,6 @@
 """The files of a prediction: pictures and pages as recordings are answered, JSON and CSV at the end."""
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -7,23 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
-from kmerl_jax import command
 from kmerl_jax.evaluation import files
 from kmerl_jax.prediction import table
 from kmerl_jax.prediction.answer import Answer
 from kmerl_jax.prediction.model import Model
 
+log = logging.getLogger(__name__)
+
 
 class Outputs:
     """Where what is said goes; nothing is there half."""
 
-    def __init__(self, plot: str | None, html: str | None, json: str | None, csv: str | None, count: int):
+    def __init__(self, plot: str | None, html: str | None, json: str | None, csv: str | None, count: int, progress):
         """Args:
         plot: a .png file, or a folder; None: no pictures.
         html: an .html file, or a folder.
         json: a file.
         csv: a file.
         count: of recordings.
+        progress: makes, of what is done and what is counted, a function of the number done and the number in all.
 
         Raises:
             ValueError: one file for several pictures, another kind of file, or one that cannot be written.
@@ -34,6 +37,7 @@ class Outputs:
         if self._json and self._json == self._csv:
             raise ValueError(f"--json and --csv are both {self._json}")
         self._used: set[Path] = set()
+        self._progress = progress
         for path in filter(None, (self._json, self._csv, self._plot, self._html)):
             folder = path if path in (self._plot, self._html) and not path.suffix else path.parent
             folder.mkdir(parents=True, exist_ok=True)
@@ -59,13 +63,13 @@ class Outputs:
         if self._plot:
             target = self._target(self._plot, ".png", answer.record)
             files.write_picture(target, paper.draw(answer, window, finding, looked))
-            command.log.info(f"  picture: {target}")
+            log.info(f"  picture: {target}")
         if self._html:
             target = self._target(self._html, ".html", answer.record)
-            progress = command.Progress("asking with every set of leads", "sets")
+            progress = self._progress("asking with every set of leads", "sets")
             subsets = looking.every_subset(model, answer.windows[window], names, progress)
             files.write_text(target, page.write(model, answer, window, finding, looked, subsets))
-            command.log.info(f"  page: {target}")
+            log.info(f"  page: {target}")
 
     def write(self, model: Model, answers: Sequence[Answer], failed: dict[str, str]) -> None:
         """Writes JSON and CSV."""

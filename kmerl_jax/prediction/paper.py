@@ -22,7 +22,7 @@ _ROW_MM = 26
 _COLUMNS = (("I", "II", "III"), ("aVR", "aVL", "aVF"), ("V1", "V2", "V3"), ("V4", "V5", "V6"))
 _RHYTHM = ("II", "V1", "I")  # the first that is there is drawn in full below the others
 _MOST_ROWS = 6  # leads, each in full; more are drawn in four columns
-_FINDINGS = 12
+_FINDINGS, _FINDING_MM = 12, 8  # most of them, and how high each is
 _FINE, _COARSE, _TRACE, _LOOK, _TEXT = "#f6dcd9", "#eab5ae", "#111111", "#1f6fb4", "#333333"
 
 
@@ -97,7 +97,8 @@ def draw(answer: Answer, window: int, finding: int, looked: Looked) -> Figure:
     one = answer.findings[finding]
     probability = one.by_window[window]
     _title(figure, answer, bag.window * _SECONDS, height)
-    _findings(place(paper[0] + 62, below + 6, side - 68, paper[1] - 8), answer, finding)
+    most = min(_FINDINGS, int(paper[1] / _FINDING_MM))
+    _findings(place(paper[0] + 62, below + 6, side - 68, paper[1] - 8), answer, finding, most)
     _heat(place(4 + 14, 10, paper[0] - 24, below - 19), leads, looked.attention[finding], one.name)
     _changes(place(paper[0] + 22, 10, 38, below - 19), leads, looked.without_lead[finding], probability)
     _spans(place(paper[0] + 74, 10, side - 80, below - 19), looked.without_span[finding])
@@ -157,9 +158,9 @@ def _title(figure: Figure, answer: Answer, start: float, height: float) -> None:
     figure.text(s=NOTE, y=1 - 16 / height, fontsize=8, color=_TEXT, style="italic", **style)
 
 
-def _findings(axes, answer: Answer, finding: int) -> None:
+def _findings(axes, answer: Answer, finding: int, most: int) -> None:
     """Bars of the most probable findings, and of the chosen one."""
-    shown = list(range(min(_FINDINGS, len(answer.findings))))
+    shown = list(range(min(most, len(answer.findings))))
     if finding not in shown:
         shown[-1] = finding
     for row, n in enumerate(shown):
@@ -168,11 +169,10 @@ def _findings(axes, answer: Answer, finding: int) -> None:
         weight = "bold" if n == finding else None
         axes.text(-0.02, -row, one.name, ha="right", va="center", fontsize=8, weight=weight, parse_math=False)
         doubt = f"  ({'; '.join(one.flags)})" if one.flags else ""
-        axes.text(
-            1.0, -row - 0.44, table.auroc(one, answer.leads) + doubt, ha="right", va="center", fontsize=5.5, color="0.4"
-        )
+        known = table.auroc(one, answer.leads) + doubt
+        axes.text(0.01, -row - 0.46, known, va="center", fontsize=5.5, color="0.4", parse_math=False)
         axes.text(one.probability + 0.02, -row, f"{one.probability:.2f}", va="center", fontsize=7)
-    axes.set(xlim=(0, 1.12), ylim=(-_FINDINGS + 0.3, 0.8), yticks=[])
+    axes.set(xlim=(0, 1.12), ylim=(-most + 0.3, 0.8), yticks=[])
     axes.set_title("probability, and AUROC when evaluated", fontsize=8, loc="left", x=-0.5)
     _plain(axes)
 

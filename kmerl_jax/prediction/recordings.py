@@ -4,7 +4,6 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kmerl_jax.command import one_line
 from kmerl_jax.signals import arrays, dicom
 
 _WFDB = (".hea", ".dat", ".mat")
@@ -41,9 +40,3 @@ def find(named: Sequence[str], with_arrays: bool) -> list[Path]:
 def _below(folder: Path, with_arrays: bool) -> Iterator[Path]:
     suffixes = {".hea", ".mat", *dicom.SUFFIXES, *(arrays.SUFFIXES if with_arrays else ())}
     return (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-
-
-def why(path: Path, error: Exception) -> str:
-    """Why a recording could not be answered, in a line that names it."""
-    said = one_line(error)
-    return said if any(str(name) in said for name in (path, path.with_suffix(""))) else f"{path}: {said}"

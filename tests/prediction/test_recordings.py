@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kmerl_jax.command import line_about
 from kmerl_jax.prediction import bags, recordings
 from kmerl_jax.signals import files
 from kmerl_jax.signals.arrays import Layout
@@ -19,7 +20,7 @@ def test_each_malformed_file_is_one_clear_error(tmp_path):
         layout = Layout(500) if path.suffix == ".csv" else LAYOUT
         with pytest.raises((ValueError, OSError)) as error:
             bags.of_ecg(files.read(path, layout))
-        said = recordings.why(path, error.value)
+        said = line_about(path, error.value)
         assert str(path.with_suffix("")) in said
         assert message in said, path.name
         assert len(said) < 400, path.name
