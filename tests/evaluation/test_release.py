@@ -10,10 +10,14 @@ import pytest
 import kmerl_jax
 from kmerl_jax.evaluation import evidence, pretrained, release
 from kmerl_jax.prediction import exported
+from kmerl_jax.text import encoder as text_encoders
 from kmerl_jax.text.known import KnownTexts
 from kmerl_jax.text.lexical import LexicalEncoder
 from kmerl_jax.training import sharding
+from kmerl_jax.training.objective import build_model
 from tests.prediction.conftest import ecg, evaluated_run  # noqa: F401 (fixtures)
+from tests.small import small
+from tests.text.bert_folder import write_bert
 
 MESH = sharding.make_mesh(devices=jax.devices()[:1])
 
@@ -171,3 +175,24 @@ def test_evidence_of_evaluations(evaluated_run, tmp_path):  # noqa: F811
     (path / "evaluation" / "one" / "results.json").write_text("{half")
     with pytest.raises(ValueError, match="is damaged"):
         evidence.gather(path)
+
+
+def test_a_text_encoder_that_learnt_along(tmp_path):
+    """Its weights go with the model; names that are not known are read with them."""
+    config = small(tmp_path)
+    config.text.update(encoder=str(write_bert(tmp_path / "bert")), trainable_layers=1, window=16)
+    model, encoder = build_model(config), text_encoders.load(config.text, np.float32)
+    learnt = encoder.trained(jax.tree.map(lambda x: x + 0.05, encoder.weights))
+    names = ["sinus rhythm", "atrial fibrillation"]
+    shapes = pretrained._shapes(model, encoder.width)
+    params = jax.tree.map(lambda x: np.full(x.shape, 0.01, x.dtype), shapes) | {"text": learnt.weights}
+    entities = {"cohort": "demo", "entities": names, "text_encoder": encoder.fingerprint}
+    about = {"step": 1, "checksum": pretrained._checksum(params)}
+    embeddings = learnt.embed(names)
+    release.write(tmp_path / "out", params, config.to_dict(), about, entities, names, embeddings, [], "A card.\n")
+    opened = pretrained.load(tmp_path / "out", MESH)
+    assert "text" not in opened.params
+    np.testing.assert_array_equal(opened.encoder.embed(names), embeddings)
+    new = ["left axis deviation"]
+    np.testing.assert_allclose(opened.encoder.embed(new), learnt.embed(new), atol=1e-6)
+    assert np.abs(opened.encoder.embed(new) - encoder.embed(new)).max() > 1e-3
