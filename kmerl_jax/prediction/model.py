@@ -15,12 +15,13 @@ from kmerl_jax.models import tokens
 from kmerl_jax.models.transformer import apart
 from kmerl_jax.prediction import bags
 from kmerl_jax.prediction.bags import Bag
-from kmerl_jax.signals.waveform import Ecg
+from kmerl_jax.signals.leads import STANDARD
+from kmerl_jax.signals.waveform import RATE, Ecg
 from kmerl_jax.training import sharding
 
 _FEW_NAMES, _NAMES = 16, 32  # names are asked in multiples of these, so that few programs are compiled
 
-Ecgs = Ecg | Sequence[Ecg]
+Ecgs = Ecg | np.ndarray | Sequence[Ecg | np.ndarray]
 Leads = str | Sequence[str] | None
 
 
@@ -92,7 +93,8 @@ class Model:
         Of a recording longer than 10 s the logits are means over its windows, as in evaluations.
 
         Args:
-            ecgs: one, or N of any rates, lengths and leads.
+            ecgs: one, or N of any rates, lengths and leads. An array is of millivolts at 500 Hz, [12, S] in the order
+                of `kmerl_jax.STANDARD`; what is NaN is not there. [N, 12, S] are N.
             names: C findings; None: `entities`.
             leads: that may be seen, or the name of a set of them; None: all that there are.
 
@@ -125,13 +127,14 @@ class Model:
         if not per_token:
             return self._mean(ecgs, leads, self._pooled)
         found = []
-        for ecg in [ecgs] if isinstance(ecgs, Ecg) else ecgs:
+        several, one = _several(ecgs)
+        for ecg in several:
             parts = bags.of_ecg(ecg, leads)
             features = self.features(parts)
             segments = [part.segment + part.window * bags.SEGMENTS for part in parts]
             lead = np.concatenate([part.lead for part in parts])
             found.append(TokenFeatures(np.concatenate(features), lead, np.concatenate(segments)))
-        return found[0] if isinstance(ecgs, Ecg) else found
+        return found[0] if one else found
 
     def similarity(self, ecgs: Ecgs, texts: Sequence[str], leads: Leads = None) -> np.ndarray:
         """Cosines of ECGs and texts, where the training brought each ECG close to its report.
@@ -226,14 +229,21 @@ class Model:
 
     def _mean(self, ecgs: Ecgs, leads: Leads, compute: Callable[[Sequence[Bag]], np.ndarray]) -> np.ndarray:
         """Of each ECG, the mean over its windows."""
-        several = [ecgs] if isinstance(ecgs, Ecg) else list(ecgs)
+        several, one = _several(ecgs)
         parts = [bags.of_ecg(ecg, leads) for ecg in several]
         if not parts:
             raise ValueError("no ECG was given")
         values = compute([bag for part in parts for bag in part])
         ends = np.cumsum([len(part) for part in parts])
         means = np.stack([part.mean(0) for part in np.split(values, ends[:-1])])
-        return means[0] if isinstance(ecgs, Ecg) else means
+        return means[0] if one else means
+
+
+def _several(ecgs: Ecgs) -> tuple[list[Ecg], bool]:
+    """A list of ECGs, and whether there was but one."""
+    one = isinstance(ecgs, Ecg) or (isinstance(ecgs, np.ndarray) and ecgs.ndim == 2)
+    each = [ecgs] if one else list(ecgs)
+    return [ecg if isinstance(ecg, Ecg) else Ecg(ecg, STANDARD, RATE) for ecg in each], one
 
 
 def _checked(texts: Sequence[str]) -> tuple[str, ...]:

@@ -53,6 +53,18 @@ def test_one_and_several(model, ecg):
     assert np.abs(many[0] - many[1]).max() > 1e-4, "other leads, another answer"
 
 
+def test_arrays_alone(model, ecg):
+    """12 rows at 500 Hz; what is NaN is not there."""
+    signal = np.stack([ecg.signal[ecg.leads.index(lead)] for lead in kmerl_jax.STANDARD])
+    np.testing.assert_array_equal(model.findings(signal, NAMES), model.findings(ecg, NAMES))
+    some = np.where(np.arange(12)[:, None] < 2, signal, np.nan)
+    np.testing.assert_array_equal(model.findings(some, NAMES), model.findings(part(ecg, ("I", "II")), NAMES))
+    both = model.embed(np.stack([signal, some]))
+    np.testing.assert_allclose(both[1], model.embed(part(ecg, ("I", "II"))), atol=1e-5)
+    with pytest.raises(ValueError, match=r"signal of shape \(3, 50\) for 12 leads"):
+        model.findings(np.zeros((3, 50)))
+
+
 def test_a_long_ecg_is_the_mean_of_its_windows(model, ecg):
     other = Ecg(ecg.signal[:, ::-1].copy(), ecg.leads, ecg.rate)
     both = Ecg(np.concatenate([ecg.signal, other.signal], 1), ecg.leads, ecg.rate)
