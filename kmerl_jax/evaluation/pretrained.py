@@ -162,7 +162,7 @@ def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
     where = sharding.replicated(mesh)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes)
     params = checkpoints.restore_params(path / "checkpoints", step, shapes)
-    checksum = _checksum(params)
+    checksum = checksum_of(params)
     if encoder.trainable:
         encoder = encoder.trained(jax.device_get(params.pop("text")))
     file = path / "patients.npy"
@@ -184,7 +184,7 @@ def _released(path: Path, mesh: Mesh) -> Pretrained:
 
     entities = _json(path / "entities.json")
     encoder = KnownTexts(config.text.encoder, names, embeddings, load_encoder, entities.get("text_encoder"))
-    if _checksum(params | ({"text": text} if text else {})) != about["checksum"]:
+    if checksum_of(params | ({"text": text} if text else {})) != about["checksum"]:
         raise ValueError(f"{path}: the parameters are not those that config.json speaks of; export the model again")
     params = jax.device_put(params, sharding.replicated(mesh))
     return Pretrained(path, config, about["step"], model, params, encoder, entities, None, about["checksum"], mesh)
@@ -232,7 +232,8 @@ def _lowest_val_loss(path: Path, steps: list[int]) -> int:
     return best
 
 
-def _checksum(params: dict) -> str:
+def checksum_of(params: dict) -> str:
+    """SHA-256 of parameters and their names."""
     digest = hashlib.sha256()
     for name, x in jax.tree_util.tree_leaves_with_path(params):
         digest.update(jax.tree_util.keystr(name).encode())

@@ -10,6 +10,7 @@ import numpy as np
 import wfdb
 
 from kmerl_jax.evaluation import release
+from kmerl_jax.evaluation.pretrained import checksum_of
 from kmerl_jax.prediction.answer import answer
 from kmerl_jax.prediction.model import load
 from kmerl_jax.prediction.names import wanted
@@ -57,7 +58,7 @@ def export(config, queries: int, out: Path) -> None:
     params = initial_parameters(model, embeddings, config.seed)
     names = [f"finding {n}" for n in range(queries)]
     entities = {"cohort": "random", "entities": names, "superclasses": {}, "positives": {}, "texts_from_labels": False}
-    about = {"step": 0, "checksum": "random"}
+    about = {"step": 0, "checksum": checksum_of(params)}
     release.write(out, params, config.to_dict(), about, entities, names, embeddings, [], "Random weights.\n")
 
 

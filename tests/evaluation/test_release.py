@@ -187,7 +187,7 @@ def test_a_text_encoder_that_learnt_along(tmp_path):
     shapes = pretrained._shapes(model, encoder.width)
     params = jax.tree.map(lambda x: np.full(x.shape, 0.01, x.dtype), shapes) | {"text": learnt.weights}
     entities = {"cohort": "demo", "entities": names, "text_encoder": encoder.fingerprint}
-    about = {"step": 1, "checksum": pretrained._checksum(params)}
+    about = {"step": 1, "checksum": pretrained.checksum_of(params)}
     embeddings = learnt.embed(names)
     release.write(tmp_path / "out", params, config.to_dict(), about, entities, names, embeddings, [], "A card.\n")
     opened = pretrained.load(tmp_path / "out", MESH)
