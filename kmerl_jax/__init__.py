@@ -1,6 +1,6 @@
 """K-MERL in JAX/Flax: ECG representation learning from reports, with any subset of the 12 leads.
 
-model = kmerl_jax.load("runs/demo")
+model = kmerl_jax.load("runs/vit_tiny-demo")
 ecg = kmerl_jax.read("recording.dcm")
 model.findings(ecg, ["atrial fibrillation", "left bundle branch block"])
 """

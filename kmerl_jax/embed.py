@@ -1,6 +1,6 @@
 """Turns ECGs into vectors: your own recordings, or a whole store.
 
-    python -m kmerl_jax.embed --run=runs/demo --out=mine.parquet recordings/
+    python -m kmerl_jax.embed --run=runs/vit_tiny-demo --out=mine.parquet recordings/
     python -m kmerl_jax.embed --run=runs/mimic --store=data/ptb_xl --leads=II --out=embedded/ptb_xl
     python -m kmerl_jax.embed --run=runs/mimic --store=data/mimic_iv_ecg --shard=3/8 --out=embedded/mimic
 

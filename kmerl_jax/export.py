@@ -1,11 +1,12 @@
 """Makes of a run one folder to hand on: weights, config, entities, names, metrics, a card, checksums.
 
-    python -m kmerl_jax.export --run=runs/demo --out=models/demo
+    python -m kmerl_jax.export --run=runs/vit_tiny-demo --out=models/demo
     python -m kmerl_jax.export --run=runs/mimic --out=models/mimic --push=USER/NAME
-    python -m kmerl_jax.export --run=runs/demo --out=served --format=stablehlo --finding="atrial fibrillation"
+    python -m kmerl_jax.export --run=runs/vit_tiny-demo --out=served --format=stablehlo --finding="atrial fibrillation"
 
 What evaluate found goes with it, so evaluate first. Everything that takes --run takes the folder instead, or its id on
-the Hub once it is there. stablehlo writes a program that jax alone can run, with the findings fixed in it.
+the Hub once it is there. stablehlo writes a program that needs jax and flatbuffers alone, with the findings
+fixed in it.
 """
 
 from pathlib import Path

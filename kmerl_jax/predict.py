@@ -1,9 +1,9 @@
 """Says what a trained model finds in your own ECGs, with the leads they have.
 
-    python -m kmerl_jax.predict --run=runs/demo recording.hea
-    python -m kmerl_jax.predict --run=runs/demo --leads=I,II --finding="atrial fibrillation" recordings/ more/*.dcm
-    python -m kmerl_jax.predict --run=runs/demo --rate=250 --units=uV --lead_names=II,V1,V5 --plot=out.png holter.csv
-    python -m kmerl_jax.predict --run=runs/demo --labels=ptb_xl.super --json=out.json --csv=out.csv records500/
+    python -m kmerl_jax.predict --run=runs/vit_tiny-demo recording.hea
+    python -m kmerl_jax.predict --run=runs/vit_tiny-demo --leads=I,II --finding="atrial fibrillation" mine/ *.dcm
+    python -m kmerl_jax.predict --run=runs/vit_tiny-demo --rate=250 --units=uV --lead_names=II,V1 --plot=a.png a.csv
+    python -m kmerl_jax.predict --run=runs/vit_tiny-demo --labels=ptb_xl.super --json=out.json --csv=out.csv records500/
 
 Recordings are WFDB records (with or without extension), DICOM waveforms, CSV and NumPy files, folders of them, or
 patterns; of any rate, length and unit, with any of the 12 leads in any order. --run is a run directory, a folder that
@@ -39,12 +39,15 @@ def main(named: Sequence[str]) -> int:
     from kmerl_jax.signals import files
 
     if not named:
-        raise ValueError("no recording was named; for example: python -m kmerl_jax.predict --run=runs/demo record.hea")
+        raise ValueError(
+            "no recording was named; for example: python -m kmerl_jax.predict --run=runs/vit_tiny-demo record.hea"
+        )
     layout, leads = inputs.layout(), inputs.leads()
     paths = recordings.find(named, layout is not None)
     out = outputs.Outputs(_PLOT.value, _HTML.value, _JSON.value, _CSV.value, len(paths), command.Progress)
     asked = model.load(_RUN.value)
     wanted = names.wanted(asked.entities, _FINDING.value, _LABELS.value)
+    asked.queries(tuple(one.text for one in wanted))  # a text encoder that is not there is said once
     log.info(table.head(asked.facts()))
     answers, failed, many = [], {}, len(paths) > _MANY
     progress = command.Progress("answering", "recordings") if many else lambda done, total: None
@@ -53,8 +56,8 @@ def main(named: Sequence[str]) -> int:
             try:
                 one = answer.answer(asked, path, files.read(path, layout), wanted, leads)
                 log.info(table.line(one) if many else "\n" + table.text(one, bool(_FINDING.value or _LABELS.value)))
-                out.draw(asked, one, wanted[0].text if _FINDING.value else None)
                 answers.append(dataclasses.replace(one, windows=()))  # the signals of many need much memory
+                out.draw(asked, one, wanted[0].text if _FINDING.value else None)
             except (ValueError, OSError) as error:
                 failed[str(path)] = command.line_about(path, error)
                 print(f"error: {failed[str(path)]}", file=sys.stderr, flush=True)

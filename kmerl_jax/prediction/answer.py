@@ -26,7 +26,7 @@ class Finding:
     Attributes:
         asked: its name, and the class that it is, if any.
         probability: mean over windows, of the logits.
-        by_window: [W] the probability in each window of 10 s.
+        by_window: [W] the probability in each window of 10 s that was seen.
         auroc: how well it was told with these leads, or a part of them; None if that was never measured.
         flags: what speaks against it, each in a few words.
     """
@@ -53,6 +53,7 @@ class Answer:
         seconds: of the recording.
         rate: of the file, Hz.
         warnings: of its quality, and of what was left out; read them first.
+        starts: of the W windows that were seen, seconds.
         findings: the most probable first.
         windows: the bags of tokens that were seen, for pictures; () once these are drawn.
     """
@@ -62,22 +63,22 @@ class Answer:
     seconds: float
     rate: float
     warnings: tuple[str, ...]
+    starts: tuple[float, ...]
     findings: tuple[Finding, ...]
     windows: tuple[Bag, ...]
 
     def facts(self) -> dict:
         """As JSON values."""
-        windows = len(self.findings[0].by_window)
         return {
             "record": self.record,
             "leads": list(self.leads),
             "seconds": self.seconds,
             "rate": self.rate,
-            "windows": windows,
+            "windows": list(self.starts),
             "warnings": list(self.warnings),
             "findings": [
                 {"name": one.name, "probability": one.probability}
-                | ({"by_window": list(one.by_window)} if windows > 1 else {})
+                | ({"by_window": list(one.by_window)} if len(self.starts) > 1 else {})
                 | {"auroc": dataclasses.asdict(one.auroc) if one.auroc else None, "flags": list(one.flags)}
                 for one in self.findings
             ],
@@ -108,7 +109,8 @@ def answer(model: Model, record: str | Path, ecg: Ecg, wanted: Sequence[Name], l
     ]
     findings.sort(key=lambda one: -one.probability)
     name = str(record).encode(errors="replace").decode()  # a file's name may be no text
-    return Answer(name, there, ecg.seconds, ecg.rate, _warnings(ecg, seen), tuple(findings), tuple(seen))
+    starts = tuple(bag.window * SAMPLES / RATE for bag in seen)
+    return Answer(name, there, ecg.seconds, ecg.rate, _warnings(ecg, seen), starts, tuple(findings), tuple(seen))
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -108,6 +108,8 @@ def test_a_window_without_signal_is_passed_over(model, ecg):
     signal[2, 10000:] = 0
     one = answer(model, "a", dataclasses.replace(ecg, signal=signal), [Name("af")], None)
     assert [bag.window for bag in one.windows] == [0, 2]
+    assert one.facts()["windows"] == [0, 20]
+    assert len(one.facts()["findings"][0]["by_window"]) == 2
     lead = ecg.leads[2]
     assert f"{lead} is left out: it is flat (in 1 of 3 windows)" in one.warnings
     assert "left out, with nothing that can be seen: 10 to 20 s" in one.warnings
