@@ -8,7 +8,7 @@ from pathlib import Path
 from kmerl_jax.evaluation import release
 from kmerl_jax.signals.leads import parse_leads
 
-CHANCE = 0.5
+_CHANCE = 0.5
 _HARDLY_BETTER = 0.6  # an AUROC below it is of no use, however surely it is above chance
 
 
@@ -33,7 +33,7 @@ class Auroc:
     @property
     def near_chance(self) -> bool:
         """Whether it is not shown to be better than a coin, or hardly is."""
-        return self.value < _HARDLY_BETTER or (self.ci95 is not None and self.ci95[0] <= CHANCE)
+        return self.value < _HARDLY_BETTER or (self.ci95 is not None and self.ci95[0] <= _CHANCE)
 
 
 def gather(path: Path) -> list[dict]:

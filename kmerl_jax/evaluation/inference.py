@@ -115,31 +115,17 @@ def over_windows(
     return jax.jit(run, out_shardings=sharding.replicated(mesh))
 
 
-def apply(
-    forward: Callable[[dict, tokens.Tokens], dict[str, jax.Array]],
-    params: dict,
-    normalization: str,
-    mesh: Mesh,
-    *,
-    view: View,
-    rows: np.ndarray,
-    batch_size: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Outputs:
-    """Applies a function of tokens to entries; see `batches`.
+def apply(*how, rows: np.ndarray, progress: Callable[[int, int], None] = lambda done, total: None, **over) -> Outputs:
+    """What `batches` gives, of all entries at once.
 
     Args:
-        forward: see `batches`, as those that follow.
-        params: see `batches`.
-        normalization: see `batches`.
-        mesh: see `batches`.
-        view: see `batches`.
-        rows: see `batches`.
-        batch_size: see `batches`.
+        *how: see `batches`.
+        rows: [N] which entries of the store.
         progress: called with the number of ECGs done and the number in all.
+        **over: see `batches`.
     """
     parts, done = [], 0
-    for part in batches(forward, params, normalization, mesh, view=view, rows=rows, batch_size=batch_size):
+    for part in batches(*how, rows=rows, **over):
         parts.append(part)
         done += len(part["seen"])
         progress(done, len(rows))

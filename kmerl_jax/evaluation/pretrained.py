@@ -134,6 +134,8 @@ def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
         FileNotFoundError: no run, or no checkpoint, is there.
         ValueError: a damaged run or model, one of a later version, or an unknown checkpoint.
     """
+    if checkpoint not in CHECKPOINTS:
+        raise ValueError(f"unknown checkpoint {checkpoint!r}; there are {', '.join(CHECKPOINTS)}")
     if release.is_release(path):
         return _released(path, mesh)
     config = ConfigDict(_json(path / "config.json"))

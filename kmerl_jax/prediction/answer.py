@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from kmerl_jax.evaluation import evidence
 from kmerl_jax.prediction import bags
@@ -100,7 +101,7 @@ def answer(model: Model, record: str | Path, ecg: Ecg, wanted: Sequence[Name], l
     """
     seen = bags.of_ecg(ecg, leads)
     logits = model.logits(seen, [one.text for one in wanted])
-    means, by_window = _sigmoid(logits.mean(0)).tolist(), _sigmoid(logits).T.tolist()
+    means, by_window = expit(logits.mean(0)).tolist(), expit(logits).T.tolist()
     there = standard_order(set().union(*(bag.leads for bag in seen)))
     always = standard_order(set(there).intersection(*(bag.leads for bag in seen)))
     findings = [
@@ -111,10 +112,6 @@ def answer(model: Model, record: str | Path, ecg: Ecg, wanted: Sequence[Name], l
     name = str(record).encode(errors="replace").decode()  # a file's name may be no text
     starts = tuple(bag.window * SAMPLES / RATE for bag in seen)
     return Answer(name, there, ecg.seconds, ecg.rate, _warnings(ecg, seen), starts, tuple(findings), tuple(seen))
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
 
 
 def _support(model: Model, name: Name, leads: tuple[str, ...]) -> tuple[evidence.Auroc | None, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import expit
 
 from kmerl_jax.evaluation import evidence, hub, metrics, pretrained
 from kmerl_jax.knowledge import ontology
@@ -106,7 +107,7 @@ class Model:
         """
         names = self.entities if names is None else _checked(names)
         logits = self._mean(ecgs, leads, lambda one: self.logits(one, names))
-        return (1 / (1 + np.exp(-logits))).astype(np.float32)
+        return expit(logits).astype(np.float32)
 
     def embed(
         self, ecgs: Ecgs, leads: Leads = None, per_token: bool = False

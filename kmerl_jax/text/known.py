@@ -63,10 +63,6 @@ class KnownTexts:
         """As of the encoder."""
         return self.origin.cut if "origin" in self.__dict__ else 0
 
-    def knows(self, texts: Sequence[str]) -> bool:
-        """Whether the encoder is not needed for them."""
-        return all(text in self._known for text in texts)
-
     def embed(
         self, texts: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> np.ndarray:

@@ -53,6 +53,11 @@ def test_the_checkpoint_of_lowest_validation_loss(copy, run):
         pretrained.load(copy, MESH, "lowest_val_loss")
 
 
+def test_an_unknown_checkpoint(small_run):
+    with pytest.raises(ValueError, match="unknown checkpoint 'best'; there are last, lowest_val_loss"):
+        pretrained.load(small_run, MESH, "best")
+
+
 def test_a_run_that_is_none(tmp_path, copy):
     with pytest.raises(FileNotFoundError, match="--run names the directory of a run"):
         pretrained.load(tmp_path / "nowhere", MESH)
