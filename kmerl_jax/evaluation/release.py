@@ -9,7 +9,6 @@ README.md           the card
 SHA256SUMS          of all of these; `sha256sum -c SHA256SUMS` checks them too
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -22,6 +21,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 import kmerl_jax
+from kmerl_jax.cohorts.store import digest
 from kmerl_jax.evaluation import files
 
 FORMAT = 1
@@ -85,15 +85,9 @@ def flat(params: dict) -> dict:
 
 def add_sums(folder: Path) -> None:
     """Writes the checksums of all files."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = [f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    lines = [f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths]
     (folder / SUMS).write_text("".join(lines))
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check(folder: Path) -> dict:
