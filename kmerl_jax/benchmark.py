@@ -32,7 +32,7 @@ from kmerl_jax.text.encoder import TextEncoder
 from kmerl_jax.throughput import peers
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.training import pairs
-from kmerl_jax.training.objective import product_dtype
+from kmerl_jax.training.methods import product_dtype
 from kmerl_jax.training.run import flat
 from kmerl_jax.training.stream import Examples
 

@@ -24,12 +24,17 @@ def base(name: str, recipe: str) -> ConfigDict:
     c = ConfigDict()
     c.name = name
     c.recipe = recipe
+    c.method = "kmerl"  # kmerl, or merl
     c.seed = 0  # of parameters, stream and masks: one seed gives one run
 
     c.data = ConfigDict()
     c.data.store = f"data/{recipe}"  # made by python -m kmerl_jax.prepare; data/demo makes itself
     c.data.normalization = "mv"  # of an ECG's visible tokens: mv (fixed scale), zscore, minmax
+    c.data.token_length = 100  # samples of a token: 25, 50, 100 (paper) or 200
+    c.data.tokenization = "lead"  # of one lead each, or joint: of all leads at once, missing ones zero
     c.data.knowledge = "grammar"  # reading of the reports: grammar (made if missing), or what mine --name=... wrote
+    c.data.merging = True  # False: what is said in several ways is as many entities
+    c.data.superclasses = True  # False: an entity does not make its superclasses present
     c.data.min_report_words = 4  # records with shorter reports are not trained on (as MERL)
     c.data.min_positives = 10  # an entity becomes a query with that many positive training records
     c.data.possible = "unknown"  # label of an entity that a report calls possible: unknown (no loss) or positive
@@ -44,15 +49,19 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.text.window = 256  # most tokens of a report that a BERT reads; longer ones are cut and counted
 
     c.model = ConfigDict()
+    c.model.encoder = "vit"  # of ECGs; of MERL also resnet18, resnet34, resnet50 or resnet101
     c.model.width = 192  # of the encoder; heads of 64
     c.model.depth = 12  # layers of the encoder
     c.model.heads = 3  # they divide model.width
     c.model.mlp_ratio = 4  # hidden width of the encoder's MLPs over model.width
+    c.model.lead_embedding = True  # False: tokens do not say of which lead they are
+    c.model.temporal_embedding = True  # False: tokens do not say of which segment they are
     c.model.lead_gain = 0.0  # each lead scales W e by a learnt vector that begins so far from 1; 0: no gains (paper)
     c.model.projection = 256  # width in which ECGs and reports are compared
     c.model.query_width = 256  # of the query network
     c.model.query_depth = 4  # layers of the query network
     c.model.query_heads = 4  # they divide model.query_width
+    c.model.query_head_width = 0  # of each head; 0: model.query_width over model.query_heads
     c.model.query_mlp_ratio = 4  # hidden width of the query network's MLPs over model.query_width
     c.model.query_self_attention = False  # True: an answer depends on what else is asked
 
@@ -60,10 +69,13 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.masking.min_leads = 1  # fewest visible leads of a training ECG
     c.masking.max_leads = 3  # most visible leads: 12 less the 9, 10 or 11 that the paper masks
     c.masking.masked_segments = 12  # of 50 in each visible lead, the paper's 25 %
+    c.masking.segments = "independent"  # which ones, in each lead; or shared by all leads
 
     c.loss = ConfigDict()
     c.loss.contrast = 1.0  # weight of the ECG-report contrast
     c.loss.entities = 1.0  # weight of the entities' binary cross-entropy
+    c.loss.views = 1.0  # weight of MERL's contrast of two views of an ECG
+    c.loss.view_dropout = 0.1  # what makes them two
     c.loss.temperature = 0.07  # of the contrast
     c.loss.direction = "symmetric"  # of the contrast: symmetric, or e2t (ECG to text only)
     c.loss.duplicates = True  # identical reports in a batch are positives of each other
@@ -126,3 +138,27 @@ def base(name: str, recipe: str) -> ConfigDict:
         c.text.encoder = "ncbi/MedCPT-Query-Encoder"
         c.evaluation.batch_size = 256
     return c
+
+
+def merl(config: ConfigDict) -> ConfigDict:
+    """A config of `base` with what is MERL's own: all else, the normalisation and the schedule too, is shared.
+
+    Its own min-max is `data.normalization=minmax`; with `masking.min_leads=1` leads are hidden at random in training.
+    """
+    config.method = "merl"
+    config.masking.update(min_leads=12, max_leads=12, masked_segments=0)
+    return config
+
+
+def complete(saved: dict) -> ConfigDict:
+    """A config as a run or an exported model keeps it; fields that it is too old to have say what was always done.
+
+    Raises:
+        ValueError: it is no config.
+    """
+    try:
+        config = base(saved["name"], saved["recipe"])
+        config.update(saved)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"this is no config of kmerl_jax: {error!r}") from error
+    return config

@@ -80,14 +80,16 @@ def embed_recordings(named: Sequence[str]) -> int:
         try:
             ecg = files.read(path, layout)
             seen = bags.of_ecg(ecg, leads)
-            pooled, projected = asked.embed(ecg, leads), asked.project(ecg, leads)
+            vectors = {"pooled": asked.embed(ecg, leads)}
+            if asked.network.scores:
+                vectors["projected"] = asked.project(ecg, leads)
         except (ValueError, OSError) as error:
             print(f"error: {command.line_about(path, error)}", file=sys.stderr, flush=True)
             failed += 1
             continue
         shown = standard_order(set().union(*(bag.leads for bag in seen)))
         about = {"record": str(path), "leads": " ".join(shown), "seconds": ecg.seconds, "rate": ecg.rate}
-        rows.append(about | {"pooled": pooled, "projected": projected})
+        rows.append(about | vectors)
         progress(done, len(paths))
     if not rows:
         raise ValueError(f"none of the {len(paths):,} recordings could be read; {_OUT.value} is not written")

@@ -53,7 +53,9 @@ _SPLITS = flags.DEFINE_string("splits", None, "A clone of MERL's repository: its
 _NAMES = flags.DEFINE_enum("names", "raw", classes.NAMES, "Classes as the data sets spell them, or mended.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the results. Default in RUN/evaluation, named after what is asked.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "last", pretrained.CHECKPOINTS, "Which of the run's checkpoints.")
-_SCORES = flags.DEFINE_list("scores", ["query"], "By name: query (the query network), cosine (with the text), or both.")
+_SCORES = flags.DEFINE_list(
+    "scores", None, "By name: query (the query network), cosine (with the text), or both. Default: the model's own way."
+)
 _PROMPTS = flags.DEFINE_string("prompts", None, "JSON file, class code to prompt (MERL's CKEPE), for the cosine.")
 _ENCODERS = flags.DEFINE_list(
     "encoders",
@@ -124,8 +126,6 @@ def options() -> experiment.Options:
     """
     kind, rate = _TASK.value, {} if _RATE.value is None else {"learning_rate": _RATE.value}
     length = {} if _EPOCHS.value is None else {"epochs": _EPOCHS.value}
-    if _PROMPTS.value and "cosine" not in _SCORES.value:
-        raise ValueError("--prompts are for the cosine; give --scores=cosine or --scores=query,cosine")
     known = {"fine_tune": fine_tune.STARTS, "linear_probe": (*ENCODERS, *fine_tune.STARTS)}.get(kind, ENCODERS)
     return experiment.Options(
         kind=kind,
@@ -133,7 +133,7 @@ def options() -> experiment.Options:
         leads=lead_sets(_LEADS.value, kind),
         train_leads=parse_leads(_TRAIN_LEADS.value) if _TRAIN_LEADS.value else None,
         derive=_DERIVE.value,
-        scores=members("scores", _SCORES.value, zero_shot.SCORES),
+        scores=members("scores", _SCORES.value or (), zero_shot.SCORES),
         prompts=read_prompts(_PROMPTS.value) if _PROMPTS.value else None,
         encoders=members("encoders", _ENCODERS.value or known[:2], known),
         ratios=shares(_RATIOS.value),

@@ -5,7 +5,9 @@
         --llm.model=meta-llama/Llama-3.1-70B-Instruct --name=llama --dry_run
     python -m kmerl_jax.mine --store=data/mimic_iv_ecg --name=llama --compare=grammar
 
-A reading is written to STORE/knowledge/NAME; train takes it with --config.data.knowledge=NAME. The language model runs
+A reading is written to STORE/knowledge/NAME; train takes it with --config.data.knowledge=NAME. --nomerging and
+--nosuperclasses leave a step out and write to NAME-unmerged and NAME-flat (train: --config.data.merging=False,
+--config.data.superclasses=False); answers that were kept serve them too. The language model runs
 on any OpenAI-compatible server (vLLM, llama.cpp, Ollama, TGI). Its answers are kept in STORE/knowledge/answers.sqlite,
 so an interrupted command goes on where it was. The key, if the server needs one, is read from OPENAI_API_KEY.
 """
@@ -23,6 +25,8 @@ from kmerl_jax.knowledge.statements import clean_report
 _STORE = flags.DEFINE_string("store", None, "Folder of the store.", required=True)
 _EXTRACTOR = flags.DEFINE_enum("extractor", "grammar", ("grammar", "llm"), "What reads the reports.")
 _NAME = flags.DEFINE_string("name", None, "Name of the reading. Default: grammar, or the model's name.")
+_MERGING = flags.DEFINE_boolean("merging", True, "Whether what is said in several ways is one entity.")
+_SUPERCLASSES = flags.DEFINE_boolean("superclasses", True, "Whether an entity makes its superclasses present.")
 _COMPARE = flags.DEFINE_string("compare", None, "Name of another reading to compare with, entity by entity.")
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Only print how many calls and tokens the language model would take.")
 _BASE_URL = flags.DEFINE_string("llm.base_url", None, "The server, for example http://localhost:8000/v1.")
@@ -40,15 +44,18 @@ def main() -> None:
     """Reads the flags, then mines or reads what was mined before, says what came of it, and compares."""
     _check_flags()
     store = Store(_STORE.value)
-    name = _NAME.value or _default_name()
+    name = mining.variant(_NAME.value or _default_name(), _MERGING.value, _SUPERCLASSES.value)
     folder = mining.folder_of(store, name)
     if _EXTRACTOR.value == "grammar":
         if _DRY_RUN.value:
             log.info("the grammar asks no server: 0 calls, 0 tokens")
             return
-        if name != mining.GRAMMAR and not folder.exists() and not _COMPARE.value:
-            reading.save(mining.by_grammar(store.table["statements"]), folder)
-        read, how = mining.open_reading(store, name)
+        own = _NAME.value in (None, mining.GRAMMAR)
+        if not own and not folder.exists() and not _COMPARE.value:
+            read = mining.by_grammar(store.table["statements"], _MERGING.value, _SUPERCLASSES.value)
+            reading.save(read, folder)
+        base = mining.GRAMMAR if own else _NAME.value
+        read, how = mining.open_reading(store, base, _MERGING.value, _SUPERCLASSES.value)
     else:
         with _server(store) as server:
             if _DRY_RUN.value:
@@ -89,13 +96,14 @@ def _texts(store: Store) -> list[list[str]]:
 
 def _ask(store: Store, server: Server, folder: Path) -> tuple[reading.Reading, str]:
     asked = {"extractor": "llm", "model": server.model, "per": _PER.value}
+    steps = _MERGING.value, _SUPERCLASSES.value
     if folder.exists():
         read, how = mining.open_reading(store, folder.name)
         before = {key: read.provenance.get(key) for key in asked}
         if before != asked:
             raise ValueError(f"{folder} is of {before}, not of {asked}; choose another --name")
         return read, how
-    read = llm_extractor.read(_texts(store), server, lambda step: command.Progress(step, "answers"))
+    read = llm_extractor.read(_texts(store), server, lambda step: command.Progress(step, "answers"), *steps)
     read.provenance["per"] = _PER.value
     reading.save(read, folder)
     return read, f"mined by {server.model}"

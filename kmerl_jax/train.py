@@ -26,7 +26,7 @@ from kmerl_jax.signals.leads import parse_leads
 from kmerl_jax.text import encoder as text_encoders
 from kmerl_jax.training import loop, pairs, plan, sharding
 from kmerl_jax.training.goodput import Goodput
-from kmerl_jax.training.objective import build_objective, check, product_dtype
+from kmerl_jax.training.methods import build_objective, check, product_dtype
 from kmerl_jax.training.preemption import Preempted
 from kmerl_jax.training.run import Run, flat
 from kmerl_jax.training.texts import make_texts
@@ -107,9 +107,8 @@ def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh
     rng = np.random.default_rng(config.seed)
     count = min(config.evaluation.probe_records, len(train.rows))
     chosen = np.sort(rng.choice(len(train.rows), count, replace=False))
-    random = inference.random_encoder(objective.model, config.seed)
+    random = inference.random_encoder(objective.model, config.seed, objective.form)
     names = encoder.embed(task.names)
-    normalization = config.data.normalization
 
     def over(what: str, leads: str, rows: np.ndarray) -> dict:
         view = inference.View(store, parse_leads(leads))
@@ -118,12 +117,12 @@ def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh
 
     def ask(leads: str):
         how = over("scoring", leads, scored.rows)
-        out = inference.describe(objective.model, params, names, normalization, mesh, **how)
+        out = inference.describe(objective.model, params, names, objective.form, mesh, **how)
         return scored.average(out["logits"], out["seen"])
 
     def probe(leads: str):
         how = over("random encoder", leads, np.concatenate([train.rows[chosen], scored.rows]))
-        out = inference.pooled(objective.model, random, normalization, mesh, **how)
+        out = inference.pooled(objective.model, random, objective.form, mesh, **how)
         features, seen = out["pooled"][:count], out["seen"][:count]
         test, _ = scored.average(out["pooled"][count:], out["seen"][count:])
         labels = train.labels[train.record[chosen]]

@@ -80,7 +80,7 @@ def small_run(demo_store, tmp_path_factory) -> Path:
     from kmerl_jax.config import base
     from kmerl_jax.text.lexical import LexicalEncoder
     from kmerl_jax.training import loop, pairs, sharding
-    from kmerl_jax.training.objective import build_objective
+    from kmerl_jax.training.methods import build_objective
     from kmerl_jax.training.run import Run
     from kmerl_jax.training.texts import make_texts
 

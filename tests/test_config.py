@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kmerl_jax.config import RECIPES
-from kmerl_jax.training.objective import build_model
+from kmerl_jax.training.methods import build_model
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.py"))
@@ -24,8 +24,9 @@ def resolved(path, recipe):
     return module.get_config(recipe)
 
 
-def test_the_four_sizes_are_there():
-    assert [path.stem for path in CONFIGS] == ["vit_base", "vit_middle", "vit_small", "vit_tiny"]
+def test_the_four_sizes_and_the_baselines_are_there():
+    sizes = ["vit_base", "vit_middle", "vit_small", "vit_tiny"]
+    assert [path.stem for path in CONFIGS] == ["merl_resnet18", "merl_vit_tiny", *sizes]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -35,7 +35,7 @@ class Options:
         leads: name -> members of each set of leads.
         train_leads: what probes learn from; None: the leads that they are scored with.
         derive: computes the other limb leads of an ECG that shows two of them.
-        scores: by name: of `zero_shot.SCORES`.
+        scores: by name: of `zero_shot.SCORES`; (): as the model is asked.
         prompts: of each class's code, for the cosine; None takes the names.
         encoders: of `answers.ENCODERS` and `fine_tune.STARTS`.
         ratios: shares of the training records.
@@ -168,7 +168,8 @@ def evaluate(
         ValueError: scored patients were in the pretraining (strict), or a task lacks what the kind needs.
     """
     begun = time.perf_counter()
-    options = dataclasses.replace(options, batch_size=options.batch_size or run.config.evaluation.batch_size)
+    batch_size, by_name = options.batch_size or run.config.evaluation.batch_size, _scores(run, options)
+    options = dataclasses.replace(options, batch_size=batch_size, scores=by_name)
     learning = options.kind not in ("zero_shot", "seen_unseen")
     notes = check_patients(run, tasks, options.protocol, learning)
     for _, task in tasks.values():  # before anything is computed that an error would lose
@@ -208,6 +209,25 @@ def evaluate(
         "draws": metrics.DRAWS,
         **_origin(run, tasks, options),
     }
+
+
+def _scores(run: Pretrained, options: Options) -> tuple[str, ...]:
+    """How the model is asked by name.
+
+    Raises:
+        ValueError: it cannot be asked so, or prompts are given to what takes names.
+    """
+    if options.kind not in ("zero_shot", "partial_leads", "seen_unseen"):
+        return options.scores
+    known = run.model.scores
+    if not known:
+        raise ValueError(f"{run.path} is an ECG encoder alone, which cannot be asked by name; probe it (linear_probe)")
+    chosen = options.scores or known[:1]
+    if missing := [score for score in chosen if score not in known]:
+        raise ValueError(f"--scores={missing[0]}: {run.path} can be asked by {', '.join(known)} alone")
+    if options.prompts and "cosine" not in chosen:
+        raise ValueError("--prompts are for the cosine; give --scores=cosine or --scores=query,cosine")
+    return chosen
 
 
 def _answers(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], options: Options, progress) -> dict:

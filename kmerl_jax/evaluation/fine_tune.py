@@ -109,7 +109,7 @@ def _train(
     config = _config(pretrained, settings, int(rows.sum()))
     objective = ClassificationObjective(
         model,
-        config.data.normalization,
+        pretrained.form,
         lead_ids(view.leads),
         view.derive,
         view.samples,
@@ -139,8 +139,7 @@ def _score(
     def forward(params: dict, bag: tokens.Tokens) -> dict[str, jax.Array]:
         return {"logits": model.apply({"params": params}, bag)}
 
-    normalization = pretrained.config.data.normalization
-    out = inference.apply(forward, params, normalization, pretrained.mesh, view=view, rows=part.rows, **how)
+    out = inference.apply(forward, params, pretrained.form, pretrained.mesh, view=view, rows=part.rows, **how)
     return part.average(out["logits"], out["seen"])
 
 

@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.models import tokens
-from kmerl_jax.models.kmerl import KMerl
+from kmerl_jax.models.tokens import Form
 from kmerl_jax.models.transformer import apart
 from kmerl_jax.processes import together
 from kmerl_jax.signals.leads import STANDARD, lead_ids
-from kmerl_jax.signals.waveform import SEGMENT
 from kmerl_jax.training import sharding
+from kmerl_jax.training.methods import Model
 
 Outputs = dict[str, np.ndarray]
 
@@ -46,47 +45,46 @@ class View:
         return {"store": self.store.checksum, "leads": self.leads, "derive": self.derive, "cut": self.samples}
 
 
-def describe(model: KMerl, params: dict, queries: np.ndarray, normalization: str, mesh: Mesh, **over) -> Outputs:
+def describe(model: Model, params: dict, queries: np.ndarray, form: Form, mesh: Mesh, **over) -> Outputs:
     """What the model says of ECGs.
 
     Args:
         model: the network.
         params: its parameters.
         queries: [C, E], embeddings of the names to ask for.
-        normalization: of the tokens, as in training.
+        form: of the tokens, as in training.
         mesh: the devices.
         **over: `view`, `rows`, `batch_size`, `progress`; see `apply`.
 
     Returns:
-        "logits" [N, C], "ecg" [N, P], "pooled" [N, D] as of `KMerl.describe`, and "seen" [N] bool: the ECG had any of
-        the leads.
+        "logits" [N, C], "ecg" [N, P], "pooled" [N, D] as of the model's `describe`, and "seen" [N] bool: the ECG had
+        any of the leads.
     """
 
     def forward(params: dict, bag: tokens.Tokens) -> dict[str, jax.Array]:
         return model.apply({"params": params}, bag, queries, method="describe")
 
-    return apply(forward, params, normalization, mesh, **over)
+    return apply(forward, params, form, mesh, **over)
 
 
-def pooled(model: KMerl, params: dict, normalization: str, mesh: Mesh, **over) -> Outputs:
+def pooled(model: Model, params: dict, form: Form, mesh: Mesh, **over) -> Outputs:
     """The encoder's features alone: "pooled" [N, D] and "seen" [N]; arguments as of `describe`."""
 
     def forward(params: dict, bag: tokens.Tokens) -> dict[str, jax.Array]:
         return {"pooled": model.apply({"params": params}, bag, method="pooled")}
 
-    return apply(forward, params, normalization, mesh, **over)
+    return apply(forward, params, form, mesh, **over)
 
 
-def random_encoder(model: KMerl, seed: int) -> dict:
+def random_encoder(model: Model, seed: int, form: Form) -> dict:
     """Parameters of an encoder that has learnt nothing, for `pooled`; NumPy arrays, which any mesh takes."""
-    ids = jnp.zeros((1, 1), jnp.int32)
-    bag = tokens.Tokens(jnp.zeros((1, 1, SEGMENT)), ids, ids, jnp.ones((1, 1), bool))
-    return jax.device_get(jax.jit(lambda key: model.init(key, bag, method="pooled")["params"])(jax.random.key(seed)))
+    init = jax.jit(lambda key: model.init(key, tokens.one(form), method="pooled")["params"])
+    return jax.device_get(init(jax.random.key(seed)))
 
 
 def over_windows(
     forward: Callable[[dict, tokens.Tokens], dict[str, jax.Array]],
-    normalization: str,
+    form: Form,
     mesh: Mesh,
     leads: Sequence[str],
     derive: bool = False,
@@ -96,7 +94,7 @@ def over_windows(
 
     Args:
         forward: of parameters and a batch's tokens to arrays [B, ...].
-        normalization: of the tokens.
+        form: of the tokens.
         mesh: the devices.
         leads: see `View`, as the rest.
         derive: see `View`.
@@ -109,8 +107,8 @@ def over_windows(
     ids = lead_ids(leads)
 
     def run(params, signal, presence, segments):
-        bag = tokens.all_tokens(signal, presence, segments, ids, derive, samples)
-        return forward(params, tokens.normalize(bag, normalization)) | {"seen": bag.valid.any(1)}
+        bag = tokens.all_tokens(signal, presence, segments, ids, derive, samples, form.length)
+        return forward(params, tokens.formed(bag, form)) | {"seen": bag.valid.any(1)}
 
     return jax.jit(run, out_shardings=sharding.replicated(mesh))
 
@@ -135,7 +133,7 @@ def apply(*how, rows: np.ndarray, progress: Callable[[int, int], None] = lambda 
 def batches(
     forward: Callable[[dict, tokens.Tokens], dict[str, jax.Array]],
     params: dict,
-    normalization: str,
+    form: Form,
     mesh: Mesh,
     *,
     view: View,
@@ -147,7 +145,7 @@ def batches(
     Args:
         forward: of parameters and a batch's tokens to arrays [B, ...].
         params: the parameters.
-        normalization: of the tokens.
+        form: of the tokens.
         mesh: the devices.
         view: what is shown of the entries.
         rows: [N] which entries of the store.
@@ -156,7 +154,7 @@ def batches(
     Yields:
         What it gives of the next entries, and "seen".
     """
-    run = over_windows(forward, normalization, mesh, view.leads, view.derive, view.samples)
+    run = over_windows(forward, form, mesh, view.leads, view.derive, view.samples)
     params = apart(params)
     # A device computes the same however many there are, so its share is what the size is of.
     batch_size = -(-batch_size * len(STANDARD) // len(view.leads)) * mesh.size

@@ -7,21 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from kmerl_jax.config import complete
 from kmerl_jax.evaluation import inference, release
 from kmerl_jax.evaluation.task import Part
-from kmerl_jax.models import tokens
-from kmerl_jax.models.kmerl import KMerl
-from kmerl_jax.signals.waveform import SEGMENT
+from kmerl_jax.models.tokens import Form
 from kmerl_jax.text import encoder as text_encoders
 from kmerl_jax.text.encoder import TextEncoder
 from kmerl_jax.text.known import KnownTexts
-from kmerl_jax.training import checkpoints, sharding
-from kmerl_jax.training.objective import build_model, product_dtype
+from kmerl_jax.training import checkpoints, methods, sharding
 from kmerl_jax.training.run import patient_digests
 
 CHECKPOINTS = ("last", "lowest_val_loss")
@@ -47,7 +44,7 @@ class Pretrained:
     path: Path
     config: ConfigDict
     step: int
-    model: KMerl
+    model: methods.Model
     params: dict
     encoder: TextEncoder
     trained_on: dict
@@ -55,12 +52,19 @@ class Pretrained:
     checksum: str
     mesh: Mesh
 
+    @property
+    def form(self) -> Form:
+        """How it wants ECGs put into tokens."""
+        return methods.form(self.config)
+
     def knows(self, population: str, part: Part) -> int:
         """How many of a part's patients the model was trained on.
 
         Raises:
             ValueError: the run does not tell.
         """
+        if self.patients is None and self.trained_on["cohort"] != population.split()[0]:
+            return 0  # ids of another cohort are of other people
         if self.patients is None and release.is_release(self.path):
             raise ValueError(
                 f"{self.path} is an exported model, which does not tell whom it was trained on; evaluate the run itself"
@@ -91,12 +95,12 @@ class Pretrained:
         Returns:
             What is said, and whether it had to be computed.
         """
-        queries = self.encoder.embed(names)
+        # An encoder alone is asked nothing, and no encoder of texts is needed for it.
+        queries = self.encoder.embed(names) if self.model.scores else np.zeros((1, 1), np.float32)
 
         def compute() -> inference.Outputs:
-            normalization = self.config.data.normalization
             over = {"view": view, "rows": rows, **how}
-            return inference.describe(self.model, self.params, queries, normalization, self.mesh, **over)
+            return inference.describe(self.model, self.params, queries, self.form, self.mesh, **over)
 
         return self._cached(f"{self.checksum} {self.encoder.fingerprint}", view, rows, names, compute)
 
@@ -104,9 +108,8 @@ class Pretrained:
         """`inference.pooled` of an encoder of the same shape that has learnt nothing; arguments as of `describe`."""
 
         def compute() -> inference.Outputs:
-            normalization = self.config.data.normalization
-            random = inference.random_encoder(self.model, seed)
-            return inference.pooled(self.model, random, normalization, self.mesh, view=view, rows=rows, **how)
+            random = inference.random_encoder(self.model, seed, self.form)
+            return inference.pooled(self.model, random, self.form, self.mesh, view=view, rows=rows, **how)
 
         return self._cached(f"random {seed} {self.config.model.to_json()}", view, rows, (), compute)
 
@@ -115,7 +118,7 @@ class Pretrained:
             "model": model,
             "names": list(names),
             "rows": hashlib.sha256(np.asarray(rows, "<i8").tobytes()).hexdigest(),
-            "normalization": self.config.data.normalization,
+            **dataclasses.asdict(self.form),
             "precision": [self.config.train.dtype, jax.default_backend()],
         }
         return inference.cached(self.path / "features", about, compute)
@@ -138,7 +141,7 @@ def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
         raise ValueError(f"unknown checkpoint {checkpoint!r}; there are {', '.join(CHECKPOINTS)}")
     if release.is_release(path):
         return _released(path, mesh)
-    config = ConfigDict(_json(path / "config.json"))
+    config = complete(_json(path / "config.json"))
     trained_on = _json(path / "entities.json")
     if "cohort" not in trained_on:
         raise ValueError(f"{path} is of an earlier version; its train command, given again, adds what is missing")
@@ -148,7 +151,7 @@ def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
     step = steps[-1] if checkpoint == "last" else _lowest_val_loss(path, steps)
 
     def load_encoder() -> TextEncoder:
-        return text_encoders.load(config.text, product_dtype(config.train.dtype))
+        return text_encoders.load(config.text, methods.product_dtype(config.train.dtype))
 
     if config.text.trainable_layers:  # before the run's end, the names were embedded by the encoder that it began with
         encoder = load_encoder()
@@ -156,8 +159,8 @@ def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
         embeddings = _names(path / "entities.npy")
         made_by = trained_on.get("text_encoder")
         encoder = KnownTexts(config.text.encoder, trained_on["entities"], embeddings, load_encoder, made_by)
-    model = build_model(config)
-    shapes = _shapes(model, encoder.width)
+    model = methods.build_model(config)
+    shapes = _shapes(model, config, encoder.width)
     if encoder.trainable:
         shapes["text"] = jax.eval_shape(lambda: encoder.weights)
     # On every device: what is used is the model alone, without optimiser and gradients.
@@ -175,13 +178,14 @@ def load(path: Path, mesh: Mesh, checkpoint: str = "last") -> Pretrained:
 def _released(path: Path, mesh: Mesh) -> Pretrained:
     content = release.check(path)
     about = content.pop("release")
-    config, model = ConfigDict(content), build_model(ConfigDict(content))
+    config = complete(content)
+    model = methods.build_model(config)
     names, embeddings = release.read_names(path)
-    params = release.read_params(path, _shapes(model, embeddings.shape[1]))
+    params = release.read_params(path, _shapes(model, config, embeddings.shape[1]))
     text = params.pop("text", None)
 
     def load_encoder() -> TextEncoder:
-        encoder = text_encoders.load(config.text, product_dtype(config.train.dtype))
+        encoder = text_encoders.load(config.text, methods.product_dtype(config.train.dtype))
         return encoder.trained(text) if text else encoder
 
     entities = _json(path / "entities.json")
@@ -192,16 +196,9 @@ def _released(path: Path, mesh: Mesh) -> Pretrained:
     return Pretrained(path, config, about["step"], model, params, encoder, entities, None, about["checksum"], mesh)
 
 
-def _shapes(model: KMerl, width: int) -> dict:
+def _shapes(model: methods.Model, config: ConfigDict, width: int) -> dict:
     """Of the network's parameters, with embeddings of texts of a width."""
-
-    def init() -> dict:
-        ids = jnp.zeros((1, 1), jnp.int32)
-        bag = tokens.Tokens(jnp.zeros((1, 1, SEGMENT)), ids, ids, jnp.ones((1, 1), bool))
-        text = jnp.zeros((1, width))
-        return model.init(jax.random.key(0), bag, text, text)["params"]
-
-    return jax.eval_shape(init)
+    return jax.eval_shape(lambda: model.init_params(jax.random.key(0), methods.form(config), width))
 
 
 def _names(file: Path) -> np.ndarray:

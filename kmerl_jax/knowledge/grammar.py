@@ -397,6 +397,13 @@ def extract(statement: str) -> tuple[Mention, ...]:
     return parse(statement).mentions
 
 
+def said_as(name: str, statement: str) -> str:
+    """The longest of an entity's names that a normalised statement has word for word; the first of them if none."""
+    entity = ontology.load().entities[name]
+    said = [phrase for phrase in (name, *entity.phrases) if re.search(rf"\b{re.escape(phrase)}\b", statement)]
+    return max(said, key=len, default=name)
+
+
 def _mentions(finding: _Finding) -> list[tuple[str, str]]:
     """The head refined by its modifiers, and the bare head unless a certain refinement implies it."""
     known = ontology.load()

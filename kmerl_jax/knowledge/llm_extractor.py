@@ -49,7 +49,13 @@ class _Aside:
         return {reason: {"count": n, "examples": self.examples[reason]} for reason, n in self.counts.most_common()}
 
 
-def read(texts: Sequence[Sequence[str]], server: Server, progress: Callable[[str], Progress]) -> Reading:
+def read(
+    texts: Sequence[Sequence[str]],
+    server: Server,
+    progress: Callable[[str], Progress],
+    merging: bool = True,
+    superclass: bool = True,
+) -> Reading:
     """What a language model finds in the texts of each record. Every entity it names is present; it reports no other.
 
     An answer that is cut off, refused, malformed, not about the text or denied on verification is counted, named in
@@ -59,6 +65,8 @@ def read(texts: Sequence[Sequence[str]], server: Server, progress: Callable[[str
         texts: of each of N records: its statements, or its whole report.
         server: the model.
         progress: gives, for the name of a step, where its progress goes.
+        merging: whether the third step is taken; without it every name is an entity (paper, table 2b).
+        superclass: whether the fourth is.
 
     Raises:
         ConnectionError: the server does not answer.
@@ -68,8 +76,9 @@ def read(texts: Sequence[Sequence[str]], server: Server, progress: Callable[[str
     aside = _Aside()
     found = extract(list(rows), server, aside, progress)
     names = sorted({name for entities in found.values() for name in entities})
-    merged = merge(names, server, aside, progress("merging"))
-    members = superclasses(sorted(set(merged.values())), server, aside, progress("superclasses"))
+    merged = merge(names, server, aside, progress("merging")) if merging else {name: name for name in names}
+    kept = sorted(set(merged.values())) if superclass else []
+    members = superclasses(kept, server, aside, progress("superclasses"))
     synonyms: dict[str, list[str]] = {}
     for name, canonical in merged.items():
         if name != canonical:

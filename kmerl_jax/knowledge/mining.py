@@ -30,12 +30,24 @@ def folder_of(store: Store, name: str) -> Path:
     return store.path / "knowledge" / name
 
 
-def open_reading(store: Store, name: str) -> tuple[Reading, str]:
+def variant(name: str, merging: bool, superclasses: bool) -> str:
+    """The name of a reading of the same reports that leaves something out (paper, table 2b).
+
+    Args:
+        name: of the whole reading.
+        merging: whether what is said in several ways is one entity.
+        superclasses: whether an entity makes its superclasses present.
+    """
+    return name + "-unmerged" * (not merging) + "-flat" * (not superclasses)
+
+
+def open_reading(store: Store, name: str, merging: bool = True, superclasses: bool = True) -> tuple[Reading, str]:
     """A reading of a store, mined now if it is the grammar's and missing or of another grammar.
 
     Args:
         store: the store.
         name: of the reading.
+        merging: see `variant`, as superclasses.
 
     Returns:
         The reading, and where it came from.
@@ -44,9 +56,9 @@ def open_reading(store: Store, name: str) -> tuple[Reading, str]:
         FileNotFoundError: there is none of that name.
         ValueError: it is damaged, or of a store with other records.
     """
-    folder = folder_of(store, name)
+    folder = folder_of(store, variant(name, merging, superclasses))
     if name == GRAMMAR and not _current(folder):
-        read = by_grammar(store.table["statements"])
+        read = by_grammar(store.table["statements"], merging, superclasses)
         _replace(read, folder)
         return read, "mined by the grammar"
     read = reading.load(folder)
@@ -84,11 +96,13 @@ def rules_digest() -> str:
     return rules.hexdigest()
 
 
-def by_grammar(statements: Sequence[Sequence[str]]) -> Reading:
+def by_grammar(statements: Sequence[Sequence[str]], merging: bool = True, superclasses: bool = True) -> Reading:
     """What the grammar reads in the statements of each record; each distinct statement is parsed once.
 
     Args:
         statements: of each of N records.
+        merging: see `variant`; without it an entity has as many names as a statement can call it by.
+        superclasses: see `variant`.
     """
     rows = reading.rows_of(statements)
     parsed = {text: grammar.parse(text) for text in rows}
@@ -101,13 +115,20 @@ def by_grammar(statements: Sequence[Sequence[str]]) -> Reading:
             unknown[text] = len(held)
         elif parsed[text].kind == "finding" and parsed[text].unread:
             unread[text] = len(held)
+    mentions = {text: one.mentions for text, one in parsed.items()}
+    names = {name: name for name in known.entities}
+    if not merging:
+        mentions = {
+            text: [(grammar.said_as(name, text), status) for name, status in each] for text, each in mentions.items()
+        }
+        names |= {phrase: name for name, entity in known.entities.items() for phrase in entity.phrases}
     return reading.build(
         rows,
-        {text: one.mentions for text, one in parsed.items()},
-        {name: known.ancestors(name) for name in known.entities},
+        mentions,
+        {said: known.ancestors(name) for said, name in names.items()} if superclasses else {},
         len(statements),
         {
-            name: {"synonyms": list(entity.phrases), "family": entity.family, "codes": entity.codes}
+            name: {"synonyms": list(entity.phrases) if merging else [], "family": entity.family, "codes": entity.codes}
             for name, entity in known.entities.items()
         },
         {

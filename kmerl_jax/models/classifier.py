@@ -3,7 +3,6 @@
 import flax.linen as nn
 import jax
 
-from kmerl_jax.models.encoder import Encoder, mean_pool
 from kmerl_jax.models.tokens import Tokens
 
 
@@ -11,14 +10,14 @@ class Classifier(nn.Module):
     """The encoder with a head.
 
     Attributes:
-        encoder: the ECG encoder.
+        encoder: an ECG encoder that has `pooled`.
         classes: C.
     """
 
-    encoder: Encoder
+    encoder: nn.Module
     classes: int
 
     @nn.compact
     def __call__(self, tokens: Tokens) -> jax.Array:
         """Logits [B, C] float32."""
-        return nn.Dense(self.classes, name="head")(mean_pool(self.encoder(tokens), tokens.valid))
+        return nn.Dense(self.classes, name="head")(self.encoder.pooled(tokens))

@@ -17,7 +17,7 @@ def _sinusoids(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     """
     del key
     segments, width = shape
-    frequency = 1.0 / SEGMENTS ** (jnp.arange(width // 2) / (width // 2))
+    frequency = 1.0 / segments ** (jnp.arange(width // 2) / (width // 2))
     angle = jnp.arange(segments)[:, None] * frequency[None]
     return _TEMPORAL_SCALE * jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=1)
 
@@ -43,23 +43,36 @@ class LeadEmbedding(nn.Module):
     Attributes:
         width: D.
         lead_gain: deviation from 1 with which the gains of the leads begin; 0: there are no gains.
+        segments: how many tokens a lead of 10 s has.
+        lead: whether there is an embedding of the lead, which table 7a of the paper takes away.
+        temporal: whether there is an embedding of the segment, likewise.
         dtype: of the projection.
     """
 
     width: int
     lead_gain: float = 0.0
+    segments: int = SEGMENTS
+    lead: bool = True
+    temporal: bool = True
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, tokens: Tokens) -> jax.Array:
         """Tokens to [B, T, D]."""
-        lead = self.param("lead", nn.initializers.normal(_LEAD_SCALE), (len(STANDARD), self.width))
-        temporal = self.param("temporal", _sinusoids, (SEGMENTS, self.width))
         x = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name="projection")(tokens.values)
+        tags = []
+        if self.lead:
+            lead = self.param("lead", nn.initializers.normal(_LEAD_SCALE), (len(STANDARD), self.width))
+            tags.append(lead[tokens.lead])
+        if self.temporal:
+            temporal = self.param("temporal", _sinusoids, (self.segments, self.width))
+            tags.append(temporal[tokens.segment])
         if self.lead_gain:
             gain = self.param("gain", _gains(self.lead_gain), (len(STANDARD), self.width))
             x = x * gain[tokens.lead].astype(x.dtype)
-        return x + lead[tokens.lead].astype(x.dtype) + temporal[tokens.segment].astype(x.dtype)
+        for tag in tags:
+            x = x + tag.astype(x.dtype)
+        return x
 
 
 class EncoderLayer(nn.Module):
@@ -88,30 +101,32 @@ class Encoder(nn.Module):
     """The bag of tokens to features.
 
     Attributes:
-        width: D.
+        embedding: of tokens to vectors of width D.
         depth: number of layers.
         heads: attention heads of a layer.
         mlp_ratio: hidden width of the MLPs over D.
-        lead_gain: see `LeadEmbedding`.
         dtype: of the matrix products; parameters, norms and softmax are float32.
         remat: see `through_layers`.
     """
 
-    width: int
+    embedding: LeadEmbedding
     depth: int
     heads: int
     mlp_ratio: int = 4
-    lead_gain: float = 0.0
     dtype: Dtype = jnp.float32
     remat: bool = False
 
     @nn.compact
     def __call__(self, tokens: Tokens) -> jax.Array:
         """Tokens to features [B, T, D] float32. What stands at a place that is not valid means nothing."""
-        x = LeadEmbedding(self.width, self.lead_gain, self.dtype, name="embedding")(tokens)
+        x = self.embedding(tokens)
         settings = self.heads, self.mlp_ratio, self.dtype
         x = through_layers(self, EncoderLayer, settings, x, tokens.valid)
         return layer_norm("norm")(x)
+
+    def pooled(self, tokens: Tokens) -> jax.Array:
+        """Tokens to the mean of their features, [B, D]."""
+        return mean_pool(self(tokens), tokens.valid)
 
 
 def mean_pool(features: jax.Array, valid: jax.Array) -> jax.Array:

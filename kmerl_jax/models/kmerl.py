@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from kmerl_jax.models.encoder import Encoder, mean_pool
 from kmerl_jax.models.query_network import QueryNetwork
-from kmerl_jax.models.tokens import Tokens
+from kmerl_jax.models.tokens import Form, Tokens, one
 from kmerl_jax.models.transformer import Dtype, layer_norm
 
 
@@ -48,6 +48,11 @@ class KMerl(nn.Module):
         self.ecg_projector = Projector(self.projection, self.encoder.dtype)
         self.text_projector = Projector(self.projection, self.encoder.dtype)
 
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """How it can be asked by name: the answers of the query network, and cosines; the first is its own way."""
+        return ("query", "cosine")
+
     def __call__(self, tokens: Tokens, text: jax.Array, queries: jax.Array) -> dict[str, jax.Array]:
         """Everything the training losses need.
 
@@ -65,6 +70,11 @@ class KMerl(nn.Module):
             "text": self.text_projector(text),
             "logits": self.query_network(queries, features, tokens.valid),
         }
+
+    def init_params(self, key: jax.Array, form: Form, text_width: int) -> dict:
+        """Parameters, for tokens of a form and embeddings [*, text_width] of texts."""
+        text = jnp.zeros((1, text_width))
+        return self.init(key, one(form), text, text)["params"]
 
     def describe(self, tokens: Tokens, queries: jax.Array) -> dict[str, jax.Array]:
         """What can be said of ECGs without their reports.
@@ -85,22 +95,19 @@ class KMerl(nn.Module):
             "pooled": pooled,
         }
 
-    def project_text(self, text: jax.Array) -> jax.Array:
-        """Embeddings of texts [B, E] to [B, P], to be compared with projected ECGs."""
-        return self.text_projector(text)
+    def embedded(self, tokens: Tokens) -> dict[str, jax.Array]:
+        """ "ecg" and "pooled" of `describe`, which ask nothing."""
+        pooled = self.pooled(tokens)
+        return {"ecg": self.ecg_projector(pooled), "pooled": pooled}
 
     def pooled(self, tokens: Tokens) -> jax.Array:
         """The encoder's part of `describe` alone: features [B, D]."""
-        return mean_pool(self.encoder(tokens), tokens.valid)
+        return self.encoder.pooled(tokens)
 
     def features(self, tokens: Tokens) -> jax.Array:
         """The encoder's features of each token, [B, T, D]; what stands at a place that is not valid means nothing."""
         return self.encoder(tokens)
 
-    def projected(self, tokens: Tokens) -> jax.Array:
-        """The encoder's part of `describe` alone, projected: [B, P]."""
-        return self.ecg_projector(self.pooled(tokens))
-
-    def project_ecg(self, pooled: jax.Array) -> jax.Array:
-        """Pooled features of ECGs [B, D] to [B, P], to be compared with projected texts."""
-        return self.ecg_projector(pooled)
+    def project_text(self, text: jax.Array) -> jax.Array:
+        """Embeddings of texts [B, E] to [B, P], to be compared with projected ECGs."""
+        return self.text_projector(text)

@@ -9,8 +9,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from kmerl_jax.models.tokens import recorded
 from kmerl_jax.signals.leads import STANDARD
-from kmerl_jax.signals.waveform import SEGMENTS
+from kmerl_jax.signals.waveform import SAMPLES, SEGMENT, SEGMENTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +21,18 @@ class Masking:
     Attributes:
         min_leads: the fewest visible leads.
         max_leads: the most visible leads. The paper masks 9, 10 or 11 of 12: 1 to 3 are visible.
-        masked_segments: segments of 50 that are masked in each visible lead; of a shorter record, the same share.
+        masked_segments: segments of 50 that are masked in each visible lead; of a shorter record, or with tokens of
+            another length, the same share.
+        shared: whether all visible leads mask the same segments (the ablation "without lead-independent segment
+            masking", table 2c).
+        length: of a token, in samples.
     """
 
     min_leads: int = 1
     max_leads: int = 3
     masked_segments: int = 12
+    shared: bool = False
+    length: int = SEGMENT
 
     def __post_init__(self):
         if not 1 <= self.min_leads <= self.max_leads <= len(STANDARD):
@@ -38,7 +45,17 @@ class Masking:
     @property
     def tokens(self) -> int:
         """T, the token budget."""
-        return self.max_leads * (SEGMENTS - self.masked_segments)
+        return self.max_leads * self.kept
+
+    @property
+    def segments(self) -> int:
+        """How many tokens a lead of 10 s has."""
+        return SAMPLES // self.length
+
+    @property
+    def kept(self) -> int:
+        """How many of them stay."""
+        return self.segments - round(self.segments * self.masked_segments / SEGMENTS)
 
     def groups(self, records: int) -> list[tuple[int, int, int]]:
         """Slices of consecutive records, sorted by visible leads (most first), that need no place for hidden leads.
@@ -123,13 +140,13 @@ def draw(
     """Draws the visible leads, uniformly among those present, and in each of them the segments that stay.
 
     A record with fewer leads than dealt shows all it has. Of n recorded segments, 12/50 are masked (rounded), in each
-    lead independently and equally many (paper: 25 %, section 2.3).
+    lead equally many, and independently unless they are shared (paper: 25 %, section 2.3).
 
     Args:
         key: the run's masking key.
         index: [B] uint32, places in the stream.
         presence: [B, 12] bool.
-        segments: [B] int32, recorded segments.
+        segments: [B] int32, recorded segments of 100 samples.
         masking: how much is masked.
 
     Returns:
@@ -138,21 +155,22 @@ def draw(
     """
     deal_key, mask_key = jax.random.split(key)
     counts = visible_counts(deal_key, index, masking)
-    kept = SEGMENTS - masking.masked_segments
+    total, kept = masking.segments, masking.kept
 
-    def one(index, presence, segments, count):
+    def one(index, presence, segments, dealt):
         lead_key, segment_key = jax.random.split(jax.random.fold_in(mask_key, index))
         # The smallest of independent uniform numbers: a uniform draw without replacement.
         order = jnp.where(presence, jax.random.uniform(lead_key, presence.shape), jnp.inf)
         lead = jnp.argsort(order)[: masking.max_leads]
-        lead_valid = jnp.arange(masking.max_leads) < jnp.minimum(count, presence.sum())
+        lead_valid = jnp.arange(masking.max_leads) < jnp.minimum(dealt, presence.sum())
 
-        recorded = jnp.arange(SEGMENTS) < segments
-        order = jax.random.uniform(segment_key, (masking.max_leads, SEGMENTS))
-        chosen = jnp.argsort(jnp.where(recorded[None], order, jnp.inf), axis=1)[:, :kept]
-        stay = segments - jnp.rint(segments * (masking.masked_segments / SEGMENTS)).astype(jnp.int32)
+        count = recorded(segments, masking.length)
+        order = jax.random.uniform(segment_key, (1 if masking.shared else masking.max_leads, total))
+        order = jnp.broadcast_to(order, (masking.max_leads, total))
+        chosen = jnp.argsort(jnp.where(jnp.arange(total) < count, order, jnp.inf), axis=1)[:, :kept]
+        stay = count - jnp.rint(count * (masking.masked_segments / SEGMENTS)).astype(jnp.int32)
         chosen_valid = jnp.arange(kept) < stay
-        segment = jnp.sort(jnp.where(chosen_valid[None], chosen, SEGMENTS), axis=1) % SEGMENTS
+        segment = jnp.sort(jnp.where(chosen_valid[None], chosen, total), axis=1) % total
         return (
             jnp.repeat(lead, kept).astype(jnp.int32),
             segment.reshape(-1).astype(jnp.int32),

@@ -14,12 +14,14 @@ class QueryLayer(nn.Module):
         heads: attention heads.
         mlp_ratio: hidden width of the MLP over the width.
         self_attention: whether queries attend to each other. Then an answer depends on what else is asked.
+        head_width: see `Attention`.
         dtype: of the matrix products.
     """
 
     heads: int
     mlp_ratio: int
     self_attention: bool
+    head_width: int = 0
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -33,9 +35,10 @@ class QueryLayer(nn.Module):
         """
         if self.self_attention:
             y = layer_norm("self_attention_norm")(x).astype(self.dtype)
-            x = x + Attention(self.heads, self.dtype, name="self_attention")(y, y, None)
+            x = x + Attention(self.heads, self.dtype, self.head_width, name="self_attention")(y, y, None)
         y = layer_norm("cross_attention_norm")(x).astype(self.dtype)
-        x = x + Attention(self.heads, self.dtype, name="cross_attention")(y, features.astype(self.dtype), valid)
+        attention = Attention(self.heads, self.dtype, self.head_width, name="cross_attention")
+        x = x + attention(y, features.astype(self.dtype), valid)
         y = layer_norm("mlp_norm")(x).astype(self.dtype)
         return x + Mlp(self.mlp_ratio, self.dtype, name="mlp")(y), None
 
@@ -49,6 +52,7 @@ class QueryNetwork(nn.Module):
         heads: attention heads of a layer; the paper has 4.
         mlp_ratio: hidden width of the MLPs over `width`.
         self_attention: whether queries attend to each other.
+        head_width: see `Attention`.
         dtype: of the matrix products.
         remat: see `through_layers`.
     """
@@ -58,6 +62,7 @@ class QueryNetwork(nn.Module):
     heads: int = 4
     mlp_ratio: int = 4
     self_attention: bool = False
+    head_width: int = 0
     dtype: Dtype = jnp.float32
     remat: bool = False
 
@@ -75,7 +80,7 @@ class QueryNetwork(nn.Module):
         # Embeddings of unit length are 30 times smaller than what the first layer adds, which is the same for all
         # names: without a norm, what is asked is all but lost.
         x = layer_norm("projection_norm")(x)
-        settings = self.heads, self.mlp_ratio, self.self_attention, self.dtype
+        settings = self.heads, self.mlp_ratio, self.self_attention, self.head_width, self.dtype
         # Up to the first attention to an ECG all is the same for all of them, and computed once.
         x = through_layers(self, QueryLayer, settings, x, features, valid)
         return nn.Dense(1, name="classifier")(layer_norm("norm")(x))[..., 0]

@@ -19,12 +19,14 @@ class Attention(nn.Module):
     Its weights [B, heads, Q, T] can be had as the intermediate "weights".
 
     Attributes:
-        heads: number of heads; they divide the width of `x`.
+        heads: number of heads.
         dtype: of the matrix products; softmax is in float32.
+        head_width: of each; 0: the width of `x` over the heads, which divide it.
     """
 
     heads: int
     dtype: Dtype = jnp.float32
+    head_width: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, memory: jax.Array, valid: jax.Array | None) -> jax.Array:
@@ -36,10 +38,10 @@ class Attention(nn.Module):
         Returns:
             [B, Q, D].
         """
-        width, head = x.shape[-1], x.shape[-1] // self.heads
+        width, head = x.shape[-1], self.head_width or x.shape[-1] // self.heads
 
         def project(name: str, y: jax.Array) -> jax.Array:
-            return dense_rows(y, width, self.dtype, name).reshape(*y.shape[:2], self.heads, head)
+            return dense_rows(y, self.heads * head, self.dtype, name).reshape(*y.shape[:2], self.heads, head)
 
         query = project("query", x) / head**0.5
         key, value = project("key", memory), project("value", memory)
@@ -51,7 +53,7 @@ class Attention(nn.Module):
         weights = jax.nn.softmax(score)
         self.sow("intermediates", "weights", weights)
         mixed = jnp.einsum("bhqt,bthk->bqhk", weights.astype(self.dtype), value)
-        return dense_rows(mixed.reshape(*mixed.shape[:2], width), width, self.dtype, "out", SMALL)
+        return dense_rows(mixed.reshape(*mixed.shape[:2], -1), width, self.dtype, "out", SMALL)
 
 
 class Mlp(nn.Module):
@@ -123,7 +125,7 @@ def through_layers(
     """
     if module.is_initializing() or module.remat:
         loop = stacked(layer, module.depth, len(inputs), module.remat)(*settings, name="layers")
-        return loop(jnp.broadcast_to(x, (len(inputs[0]), *x.shape[1:])), *inputs)[0]
+        return loop(jnp.broadcast_to(x, (len([*inputs, x][0]), *x.shape[1:])), *inputs)[0]
     one = layer(*settings, parent=None)
     for parameters in _of_each(module.variables["params"]["layers"]):
         (x, _), seen = one.apply({"params": parameters}, x, *inputs, mutable=["intermediates"])

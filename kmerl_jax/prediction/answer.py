@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit
 
 from kmerl_jax.evaluation import evidence
 from kmerl_jax.prediction import bags
@@ -26,14 +25,14 @@ class Finding:
 
     Attributes:
         asked: its name, and the class that it is, if any.
-        probability: mean over windows, of the logits.
-        by_window: [W] the probability in each window of 10 s that was seen.
+        value: its probability, from the mean of the logits over windows; or another `Model.measure`.
+        by_window: [W] the same of each window of 10 s that was seen.
         auroc: how well it was told with these leads, or a part of them; None if that was never measured.
         flags: what speaks against it, each in a few words.
     """
 
     asked: Name
-    probability: float
+    value: float
     by_window: tuple[float, ...]
     auroc: evidence.Auroc | None
     flags: tuple[str, ...]
@@ -56,6 +55,7 @@ class Answer:
         warnings: of its quality, and of what was left out; read them first.
         starts: of the W windows that were seen, seconds.
         findings: the most probable first.
+        measure: what their values are, see `Model.measure`.
         windows: the bags of tokens that were seen, for pictures; () once these are drawn.
     """
 
@@ -66,6 +66,7 @@ class Answer:
     warnings: tuple[str, ...]
     starts: tuple[float, ...]
     findings: tuple[Finding, ...]
+    measure: str
     windows: tuple[Bag, ...]
 
     def facts(self) -> dict:
@@ -78,7 +79,7 @@ class Answer:
             "windows": list(self.starts),
             "warnings": list(self.warnings),
             "findings": [
-                {"name": one.name, "probability": one.probability}
+                {"name": one.name, self.measure: one.value}
                 | ({"by_window": list(one.by_window)} if len(self.starts) > 1 else {})
                 | {"auroc": dataclasses.asdict(one.auroc) if one.auroc else None, "flags": list(one.flags)}
                 for one in self.findings
@@ -101,17 +102,19 @@ def answer(model: Model, record: str | Path, ecg: Ecg, wanted: Sequence[Name], l
     """
     seen = bags.of_ecg(ecg, leads)
     logits = model.logits(seen, [one.text for one in wanted])
-    means, by_window = expit(logits.mean(0)).tolist(), expit(logits).T.tolist()
+    means, by_window = model.said(logits.mean(0)).tolist(), model.said(logits).T.tolist()
     there = standard_order(set().union(*(bag.leads for bag in seen)))
     always = standard_order(set(there).intersection(*(bag.leads for bag in seen)))
     findings = [
         Finding(one, mean, tuple(each), *_support(model, one, always))
         for one, mean, each in zip(wanted, means, by_window, strict=True)
     ]
-    findings.sort(key=lambda one: -one.probability)
+    findings.sort(key=lambda one: -one.value)
     name = str(record).encode(errors="replace").decode()  # a file's name may be no text
     starts = tuple(bag.window * SAMPLES / RATE for bag in seen)
-    return Answer(name, there, ecg.seconds, ecg.rate, _warnings(ecg, seen), starts, tuple(findings), tuple(seen))
+    return Answer(
+        name, there, ecg.seconds, ecg.rate, _warnings(ecg, seen), starts, tuple(findings), model.measure, tuple(seen)
+    )
 
 
 def _support(model: Model, name: Name, leads: tuple[str, ...]) -> tuple[evidence.Auroc | None, tuple[str, ...]]:

@@ -60,14 +60,13 @@ def embed(
     progress(done, total)
 
     def forward(params: dict, bag: tokens.Tokens) -> dict[str, jax.Array]:
-        pooled = opened.model.apply({"params": params}, bag, method="pooled")
-        return {"pooled": pooled, "projected": opened.model.apply({"params": params}, pooled, method="project_ecg")}
+        out = opened.model.apply({"params": params}, bag, method="embedded")
+        return {{"pooled": "pooled", "ecg": "projected"}[name]: x for name, x in out.items()}
 
     if wanted:
-        normalization = opened.config.data.normalization
         how = {"view": view, "rows": np.concatenate(list(wanted.values())), "batch_size": batch_size}
         waiting, left = list(wanted.items()), []
-        for batch in inference.batches(forward, opened.params, normalization, opened.mesh, **how):
+        for batch in inference.batches(forward, opened.params, opened.form, opened.mesh, **how):
             left.append(batch)
             done += len(batch["seen"])
             progress(done, total)
@@ -104,7 +103,7 @@ def _claim(out: Path, opened: Pretrained, view: View) -> None:
 def _write(path: Path, view: View, rows: np.ndarray, values: Outputs) -> None:
     table = pa.Table.from_pandas(view.store.table.iloc[rows][list(_COLUMNS)], preserve_index=False)
     table = table.append_column("seen", pa.array(values["seen"]))
-    for name in ("pooled", "projected"):
+    for name in sorted(set(values) - {"seen"}):
         table = table.append_column(name, vectors(values[name]))
     with files.whole_file(path) as unfinished:
         pq.write_table(table, unfinished)

@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.special import expit
 
 from kmerl_jax.prediction.bags import Bag
 from kmerl_jax.prediction.model import Model
@@ -67,7 +66,7 @@ def look(model: Model, bag: Bag, names: Sequence[str]) -> Looked:
     views = [bag, *(bag.only(bag.lead != lead) for lead in there), *(bag.only(bag.segment // SPAN != n) for n in spans)]
     some = [n for n, view in enumerate(views) if len(view.values)]
     probabilities = np.full((len(views), len(names)), np.nan)
-    probabilities[some] = expit(model.logits([views[n] for n in some], names))
+    probabilities[some] = model.said(model.logits([views[n] for n in some], names))
     change = probabilities[0] - probabilities[1:]
     without_lead = np.full((len(names), len(STANDARD)), np.nan, np.float32)
     without_span = np.full((len(names), SEGMENTS // SPAN), np.nan, np.float32)
@@ -99,7 +98,7 @@ def every_subset(
             part = rows[start : start + _SETS]
             shown = [[lead for n, lead in enumerate(there) if row >> n & 1] for row in part]
             views = [bag.only(np.isin(bag.lead, leads)) for leads in shown]
-            table[part] = expit(model.logits(views, names))
+            table[part] = model.said(model.logits(views, names))
             done += len(part)
             progress(done, len(table) - 1)
     return [STANDARD[lead] for lead in there], table

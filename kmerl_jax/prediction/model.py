@@ -70,7 +70,7 @@ class Model:
         self._pool = jax.jit(self._function("pooled"))
         self._encode = jax.jit(self._function("features"))
         self._attend = jax.jit(self._attention)
-        self._project = jax.jit(self._function("projected"))
+        self._embed = jax.jit(self._function("embedded"))
 
     def facts(self) -> dict:
         """What it is, as JSON values."""
@@ -84,12 +84,32 @@ class Model:
             "entities": len(self.entities),
         }
 
+    @property
+    def measure(self) -> str:
+        """What it says of a finding: its "probability", by the query network; or the "cosine" of ECG and name."""
+        return "probability" if "query" in self.network.scores else "cosine"
+
+    def said(self, logits: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
+        """What `measure` names, from logits."""
+        if self.measure == "cosine":
+            return logits
+        return jax.nn.sigmoid(logits) if isinstance(logits, jax.Array) else expit(logits)
+
+    def check_looking(self) -> None:
+        """Raises ValueError if it cannot say where it looked: it has no query network, or tokens of another form."""
+        form = self.opened.form
+        if self.measure == "cosine" or form != tokens.Form(form.normalization):
+            raise ValueError(
+                f"{self.path} cannot say where it looked: that takes K-MERL's query network over tokens of 100 samples "
+                "of one lead each; leave out --plot and --html"
+            )
+
     def trained_as(self, name: str) -> str | None:
         """The entity that it was trained to ask for and that a name stands for; None if there is none."""
         return self._by_canonical.get(self._ontology.canonical(name))
 
     def findings(self, ecgs: Ecgs, names: Sequence[str] | None = None, leads: Leads = None) -> np.ndarray:
-        """Probabilities of findings, each in words of your own or of the training.
+        """Probabilities of findings, each in words of your own or of the training; of MERL, cosines (`measure`).
 
         Of a recording longer than 10 s the logits are means over its windows, as in evaluations.
 
@@ -107,7 +127,7 @@ class Model:
         """
         names = self.entities if names is None else _checked(names)
         logits = self._mean(ecgs, leads, lambda one: self.logits(one, names))
-        return expit(logits).astype(np.float32)
+        return np.asarray(self.said(logits), np.float32)
 
     def embed(
         self, ecgs: Ecgs, leads: Leads = None, per_token: bool = False
@@ -117,16 +137,17 @@ class Model:
         Args:
             ecgs: one, or N.
             leads: see `findings`.
-            per_token: of each token, and not their mean.
+            per_token: of each token, and not their mean; of K-MERL's models.
 
         Returns:
             [D] or [N, D] float32, means over tokens and windows; per token, `TokenFeatures` or a list of them.
 
         Raises:
-            ValueError: see `findings`.
+            ValueError: see `findings`; or a model without features of each token.
         """
         if not per_token:
             return self._mean(ecgs, leads, self._pooled)
+        self.check_looking()
         found = []
         several, one = _several(ecgs)
         for ecg in several:
@@ -172,7 +193,13 @@ class Model:
         return self._mean(ecgs, leads, self._projected)
 
     def logits(self, parts: Sequence[Bag], names: Sequence[str]) -> np.ndarray:
-        """[W, C] logits of C findings in W windows' bags."""
+        """[W, C] logits of C findings in W windows' bags.
+
+        Raises:
+            ValueError: an encoder alone, which cannot be asked.
+        """
+        if not self.network.scores:
+            raise ValueError(f"{self.path} is an ECG encoder alone, which cannot be asked by name; embed uses it")
         queries = self.queries(tuple(names))
         return self._over(parts, lambda bag: self._answer(self.params, bag, queries)["logits"])[:, : len(names)]
 
@@ -199,17 +226,17 @@ class Model:
 
     def _function(self, method: str) -> Callable:
         """Of parameters and tokens in millivolts, and of what else the network's method takes."""
-        normalization = self.opened.config.data.normalization
+        form = self.opened.form
 
         def function(params: dict, bag: tokens.Tokens, *more: jax.Array):
-            bag = tokens.normalize(bag, normalization)
+            bag = tokens.formed(tokens.recut(bag, form.length), form)
             return self.network.apply({"params": params}, bag, *more, method=method)
 
         return function
 
     def _attention(self, params: dict, bag: tokens.Tokens, queries: jax.Array) -> jax.Array:
         """[layers, B, heads, Q, T]."""
-        bag = tokens.normalize(bag, self.opened.config.data.normalization)
+        bag = tokens.formed(bag, self.opened.form)
         _, seen = self.network.apply({"params": params}, bag, queries, method="describe", mutable=["intermediates"])
         layers = seen["intermediates"]["query_network"]["layers"]
         return jnp.stack([layer["cross_attention"]["weights"][0] for layer in layers])
@@ -218,7 +245,7 @@ class Model:
         return self._over(parts, lambda bag: self._pool(self.params, bag))
 
     def _projected(self, parts: Sequence[Bag]) -> np.ndarray:
-        return self._over(parts, lambda bag: self._project(self.params, bag))
+        return self._over(parts, lambda bag: self._embed(self.params, bag)["ecg"])
 
     def _over(self, parts: Sequence[Bag], compute: Callable[[tokens.Tokens], jax.Array]) -> list | np.ndarray:
         """A row for each bag, whatever batches they were in."""

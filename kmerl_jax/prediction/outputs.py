@@ -51,9 +51,13 @@ class Outputs:
             model: who answered.
             answer: of a recording.
             about: one of its findings; None: the most probable.
+
+        Raises:
+            ValueError: a model that cannot say where it looked.
         """
         if not self._plot and not self._html:
             return
+        model.check_looking()
         from kmerl_jax.prediction import looking, page, paper  # Matplotlib takes a second to import
 
         names = [one.name for one in answer.findings]

@@ -165,13 +165,13 @@ def _findings(axes, answer: Answer, finding: int, most: int) -> None:
         shown[-1] = finding
     for row, n in enumerate(shown):
         one = answer.findings[n]
-        axes.barh(-row, one.probability, height=0.6, color=_LOOK if n == finding else "0.7")
+        axes.barh(-row, one.value, height=0.6, color=_LOOK if n == finding else "0.7")
         weight = "bold" if n == finding else None
         axes.text(-0.02, -row, one.name, ha="right", va="center", fontsize=8, weight=weight, parse_math=False)
         doubt = f"  ({'; '.join(one.flags)})" if one.flags else ""
         known = table.auroc(one, answer.leads) + doubt
         axes.text(0.01, -row - 0.46, known, va="center", fontsize=5.5, color="0.4", parse_math=False)
-        axes.text(one.probability + 0.02, -row, f"{one.probability:.2f}", va="center", fontsize=7)
+        axes.text(one.value + 0.02, -row, f"{one.value:.2f}", va="center", fontsize=7)
     axes.set(xlim=(0, 1.12), ylim=(-most + 0.3, 0.8), yticks=[])
     axes.set_title("probability, and AUROC when evaluated", fontsize=8, loc="left", x=-0.5)
     _plain(axes)

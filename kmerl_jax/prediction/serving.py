@@ -29,16 +29,16 @@ def program(model: Model, names: Sequence[str]) -> bytes:
 
     Returns:
         Of a function of signal [B, 12, 5000] float32 in millivolts at 500 Hz, presence [B, 12] bool and segments [B]
-        int32 (recorded ones, of 0.2 s) to probabilities [B, C] float32.
+        int32 (recorded ones, of 0.2 s) to probabilities [B, C] float32 (see `Model.measure`).
     """
     queries = model.opened.encoder.embed(names)
-    normalization = model.opened.config.data.normalization
+    form = model.opened.form
 
     def function(signal: jax.Array, presence: jax.Array, segments: jax.Array) -> jax.Array:
         microvolts = jnp.rint(1000 * signal)  # as a store keeps them
-        bag = tokens.all_tokens(microvolts, presence, segments, range(len(STANDARD)))
-        bag = tokens.normalize(bag, normalization)
-        return jax.nn.sigmoid(model.network.apply({"params": model.params}, bag, queries, method="describe")["logits"])
+        bag = tokens.all_tokens(microvolts, presence, segments, range(len(STANDARD)), length=form.length)
+        bag = tokens.formed(bag, form)
+        return model.said(model.network.apply({"params": model.params}, bag, queries, method="describe")["logits"])
 
     (batch,) = export.symbolic_shape("batch")
     shapes = (
@@ -65,7 +65,7 @@ def write(out: Path, model: Model, names: Sequence[str]) -> None:
             "segments": f"[B] int32, how many whole {SEGMENT / RATE} s were recorded, 1 to {SAMPLES // SEGMENT}",
         },
         "leads": list(STANDARD),
-        "outputs": "[B, C] float32, probabilities of the findings",
+        "outputs": f"[B, C] float32, the {model.measure} of each finding",
         "findings": list(names),
         "jax": jax.__version__,
         "platforms": list(_PLATFORMS),

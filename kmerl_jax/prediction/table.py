@@ -30,14 +30,16 @@ def text(answer: Answer, everything: bool) -> str:
     shown = answer.findings if everything else answer.findings[:_FIRST]
     width = max(len("finding"), *(len(one.name) for one in shown)) + 2
     known = any(one.auroc for one in shown)
-    lines.append(f"  {'finding':{width}}probability" + ("  AUROC when evaluated with these leads" if known else ""))
+    lines.append(
+        f"  {'finding':{width}}{answer.measure:>11}" + ("  AUROC when evaluated with these leads" if known else "")
+    )
     for one in shown:
-        row = f"  {one.name:{width}}{one.probability:11.3f}"
+        row = f"  {one.name:{width}}{one.value:11.3f}"
         if known:
             row += f"  {auroc(one, answer.leads):34}"
         lines.append((row + ("  " + "; ".join(one.flags) if one.flags else "")).rstrip())
     if rest := answer.findings[len(shown) :]:
-        lines.append(f"  and {len(rest)} more, none above {rest[0].probability:.3f} (--json and --csv have all)")
+        lines.append(f"  and {len(rest)} more, none above {rest[0].value:.3f} (--json and --csv have all)")
     if not known:
         lines.append("  none of them was evaluated with any of these leads: how good the model is at them is not known")
     return "\n".join(lines)
@@ -45,7 +47,7 @@ def text(answer: Answer, everything: bool) -> str:
 
 def line(answer: Answer) -> str:
     """The most probable findings in a line, for many recordings."""
-    first = ", ".join(f"{one.name} {one.probability:.2f}" for one in answer.findings[:3])
+    first = ", ".join(f"{one.name} {one.value:.2f}" for one in answer.findings[:3])
     count = len(answer.warnings)
     return f"{answer.record}: {first}" + (f" ({count} warning{'s' * (count > 1)})" if count else "")
 
@@ -85,7 +87,7 @@ def as_csv(answers: Sequence[Answer], failed: dict[str, str]) -> str:
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(["record", "leads", "seconds", "rate", "warnings", "error", *names])
     for answer in answers:
-        by_name = {one.name: f"{one.probability:.6f}" for one in answer.findings}
+        by_name = {one.name: f"{one.value:.6f}" for one in answer.findings}
         about = [answer.record, " ".join(answer.leads), f"{answer.seconds:g}", f"{answer.rate:g}"]
         rows.writerow([*about, "; ".join(answer.warnings), "", *(by_name[name] for name in names)])
     for record, error in failed.items():

@@ -107,8 +107,6 @@ def read_sizes(folder: Path) -> BertSizes:
 def read_weights(folder: Path) -> dict[str, np.ndarray]:
     """All tensors of `model.safetensors`, or of `pytorch_model.bin`, as float32 by name.
 
-    A pickle is read by PyTorch with `weights_only=True`, which makes tensors and nothing else.
-
     Raises:
         ValueError: neither file is there, or it cannot be read.
     """
@@ -123,19 +121,26 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"{safe} cannot be read ({error}); download it again") from error
         return {name: np.asarray(x, np.float32) for name, x in tensors.items()}
     if pickled.is_file():
-        try:
-            import torch
-        except ImportError as error:
-            raise ValueError(
-                f"{pickled} needs PyTorch to be read: pip install torch (its CPU build is enough)"
-            ) from error
-        try:
-            tensors = torch.load(pickled, map_location="cpu", weights_only=True)
-        except Exception as error:  # unpickling errors are of many kinds
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ValueError(f"{pickled} cannot be read as weights alone ({reason})") from error
-        return {name: x.float().numpy() for name, x in tensors.items()}
+        return read_pickle(pickled)
     raise ValueError(f"{folder} has neither model.safetensors nor pytorch_model.bin")
+
+
+def read_pickle(path: Path) -> dict[str, np.ndarray]:
+    """All tensors that PyTorch saved in a file, as float32 by name; read with `weights_only=True`.
+
+    Raises:
+        ValueError: PyTorch is not here, or the file holds anything but named tensors.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise ValueError(f"{path} needs PyTorch to be read: pip install torch (its CPU build is enough)") from error
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: x.float().numpy() for name, x in tensors.items()}
+    except Exception as error:  # unpickling errors are of many kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} cannot be read as weights alone ({reason})") from error
 
 
 def convert(weights: Mapping[str, np.ndarray], bert: Bert) -> dict:

@@ -18,7 +18,7 @@ from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.step import Step
 from kmerl_jax.throughput.timing import Contender, Timed, race
 from kmerl_jax.training import loop, sharding
-from kmerl_jax.training.objective import build_objective
+from kmerl_jax.training.methods import build_objective
 from kmerl_jax.training.stream import Examples
 from kmerl_jax.training.texts import make_texts
 

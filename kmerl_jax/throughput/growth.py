@@ -14,7 +14,7 @@ from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.step import Step
 from kmerl_jax.throughput.timing import Contender, Timed, race
 from kmerl_jax.training import plan, sharding
-from kmerl_jax.training.objective import product_dtype
+from kmerl_jax.training.methods import product_dtype
 from kmerl_jax.training.stream import Examples
 
 log = logging.getLogger(__name__)

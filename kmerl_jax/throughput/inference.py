@@ -6,16 +6,14 @@ import jax
 import numpy as np
 
 from kmerl_jax.evaluation.inference import over_windows
-from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.tokens import Tokens
 from kmerl_jax.models.transformer import apart
 from kmerl_jax.signals.leads import STANDARD
-from kmerl_jax.signals.waveform import SEGMENT
 from kmerl_jax.throughput import peers, synthetic, work
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.timing import Contender, latencies, race
 from kmerl_jax.training import plan, sharding
-from kmerl_jax.training.objective import build_model, check
+from kmerl_jax.training.methods import build_model, check, form
 
 LEADS = {12: STANDARD, 6: STANDARD[:6], 3: ("I", "II", "V2"), 1: ("II",)}
 
@@ -38,7 +36,7 @@ class Answers:
         self.devices = self._mesh.size
         self._model = build_model(config)
         self._names = synthetic.names(config, queries)
-        params = initial_parameters(self._model, self._names, config.seed)
+        params = initial_parameters(config, self._names.shape[1])
         self._params = apart(jax.device_put(params, sharding.replicated(self._mesh)))
 
     def asked(self, leads: Sequence[str], windows: dict[str, np.ndarray]) -> Callable[[int], None]:
@@ -47,7 +45,7 @@ class Answers:
         def forward(params: dict, bag: Tokens) -> dict[str, jax.Array]:
             return {"logits": self._model.apply({"params": params}, bag, self._names, method="describe")["logits"]}
 
-        answer = over_windows(forward, self._config.data.normalization, self._mesh, leads)
+        answer = over_windows(forward, form(self._config), self._mesh, leads)
 
         def run(turns: int) -> None:
             for _ in range(turns):
@@ -56,12 +54,10 @@ class Answers:
         return run
 
 
-def initial_parameters(model: KMerl, names: np.ndarray, seed: int) -> dict:
-    """Parameters that know nothing, as NumPy arrays."""
-    ids = np.zeros((1, 1), np.int32)
-    bag = Tokens(np.zeros((1, 1, SEGMENT), np.float32), ids, ids, np.ones((1, 1), bool))
-    init = jax.jit(lambda key: model.init(key, bag, names[:1], names)["params"])
-    return jax.device_get(init(jax.random.key(seed)))
+def initial_parameters(config, text_width: int) -> dict:
+    """Parameters of a config's model that know nothing, as NumPy arrays."""
+    init = jax.jit(lambda key: build_model(config).init_params(key, form(config), text_width))
+    return jax.device_get(init(jax.random.key(config.seed)))
 
 
 def measure(config, options: Options) -> Result:

@@ -22,7 +22,7 @@ from kmerl_jax.text.bert import BATCH_TOKENS
 from kmerl_jax.throughput import synthetic
 from kmerl_jax.throughput.timing import Contender
 from kmerl_jax.training import plan
-from kmerl_jax.training.objective import product_dtype
+from kmerl_jax.training.methods import product_dtype
 from kmerl_jax.training.stream import Examples
 
 log = logging.getLogger(__name__)

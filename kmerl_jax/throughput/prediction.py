@@ -21,7 +21,7 @@ from kmerl_jax.throughput import synthetic
 from kmerl_jax.throughput.inference import initial_parameters
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.timing import Contender, race
-from kmerl_jax.training.objective import build_model, check
+from kmerl_jax.training.methods import check
 
 
 def measure(config, options: Options) -> Result:
@@ -54,8 +54,8 @@ def measure(config, options: Options) -> Result:
 
 def export(config, queries: int, out: Path) -> None:
     """A model with random weights, as the export command writes it."""
-    model, embeddings = build_model(config), synthetic.names(config, queries)
-    params = initial_parameters(model, embeddings, config.seed)
+    embeddings = synthetic.names(config, queries)
+    params = initial_parameters(config, embeddings.shape[1])
     names = [f"finding {n}" for n in range(queries)]
     entities = {"cohort": "random", "entities": names, "superclasses": {}, "positives": {}, "texts_from_labels": False}
     about = {"step": 0, "checksum": checksum_of(params)}

@@ -9,7 +9,7 @@ from kmerl_jax.throughput import machine, peers, synthetic, work
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.timing import Contender, race
 from kmerl_jax.training import plan, sharding
-from kmerl_jax.training.objective import build_objective, check, product_dtype
+from kmerl_jax.training.methods import build_objective, check, product_dtype
 from kmerl_jax.training.optimizer import optimizer
 from kmerl_jax.training.step import init_state, make_step
 
@@ -33,7 +33,7 @@ class Step:
         sharding.check_batch_size(config.train.batch_size, mesh, config.train.microbatches)
         check(config)
         objective = build_objective(config, synthetic.texts(config, queries), mesh.size)
-        tx = optimizer(config.optimizer, max(config.train.steps, 1), objective.frozen)
+        tx = optimizer(config.optimizer, max(config.train.steps, 1), objective.role)
         init_key, mask_key = jax.random.split(jax.random.key(config.seed))
         self._batch = sharding.to_device(synthetic.batch(config, queries), mesh)
         self._state = init_state(objective, tx, self._batch, init_key, mesh)

@@ -3,11 +3,13 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from kmerl_jax.models import tokens
+from kmerl_jax.models import batch_norm, tokens
 from kmerl_jax.models.classifier import Classifier
 from kmerl_jax.training.objective import Metrics, Objective, Outputs
+from kmerl_jax.training.optimizer import RUNNING, TRAINED
 from kmerl_jax.training.texts import Batch, Params
 
 
@@ -17,7 +19,7 @@ class ClassificationObjective(Objective):
 
     Attributes:
         model: the encoder with a head.
-        normalization: of the tokens.
+        form: of the tokens.
         leads: indices of the leads that may be seen.
         derive: computes the other limb leads of an ECG that shows two of them.
         samples: after which a window is zero, or None; see `tokens.all_tokens`.
@@ -25,7 +27,7 @@ class ClassificationObjective(Objective):
     """
 
     model: Classifier
-    normalization: str
+    form: tokens.Form
     leads: tuple[int, ...]
     derive: bool
     samples: int | None
@@ -39,17 +41,23 @@ class ClassificationObjective(Objective):
         """The encoder that it begins with."""
         return {"encoder": self.encoder} if self.encoder else {}
 
+    def role(self, path: tuple[str, ...]) -> str:
+        """Running statistics follow the batch's."""
+        return RUNNING if path[-1] in batch_norm.STATISTICS else TRAINED
+
     def outputs(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> Outputs:
-        """Logits [B, C]; nothing about them is random."""
-        return {"logits": self.model.apply({"params": params}, self._bag(batch))}
+        """ "logits" [B, C] and "drift" [B] (see `batch_norm.apply`); nothing about them is random."""
+        logits, drift = batch_norm.apply(self.model, params, train, self._bag(batch))
+        return {"logits": logits, "drift": jnp.broadcast_to(drift, len(logits))}
 
     def combine(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
         """The mean over records and the classes that are known of them."""
         logits, known = outputs["logits"], batch["labels"] >= 0
         each = optax.sigmoid_binary_cross_entropy(logits, (batch["labels"] == 1).astype(logits.dtype))
-        return (each * known).sum() / jax.numpy.maximum(known.sum(), 1), {}
+        loss = (each * known).sum() / jnp.maximum(known.sum(), 1)
+        return batch_norm.follow(loss, outputs["drift"].mean()), {}
 
     def _bag(self, batch: Batch) -> tokens.Tokens:
         shown = batch["signal"], batch["presence"], batch["segments"]
-        bag = tokens.all_tokens(*shown, self.leads, self.derive, self.samples)
-        return tokens.normalize(bag, self.normalization)
+        bag = tokens.all_tokens(*shown, self.leads, self.derive, self.samples, self.form.length)
+        return tokens.formed(bag, self.form)

@@ -61,7 +61,7 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     goodput = goodput or Goodput(folder)
     init_key, mask_key, val_key = jax.random.split(jax.random.key(config.seed), 3)
-    tx = optimizer(config.optimizer, steps, objective.frozen)
+    tx = optimizer(config.optimizer, steps, objective.role)
     saved = Checkpoints(folder / "checkpoints", config.checkpoint.keep, config.checkpoint.on_failure)
     try:
         first = next(iter(make_stream(train, config)))

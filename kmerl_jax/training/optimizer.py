@@ -3,7 +3,13 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import optax
+
+from kmerl_jax.models.batch_norm import RATE
+
+ROLES = TRAINED, FROZEN, RUNNING = "trained", "frozen", "running"
+"""How a parameter is updated: by the optimiser, not at all, or as a running statistic (see `models.batch_norm`)."""
 
 # Muon's updates are given the root mean square that AdamW's usually have, so one learning rate serves both (Liu et al.,
 # Muon is scalable for LLM training, 2025, section 2.2).
@@ -34,7 +40,7 @@ def schedule(config, steps: int) -> optax.Schedule:
 
 
 def optimizer(
-    config, steps: int, frozen: Callable[[tuple[str, ...]], bool] = lambda path: False
+    config, steps: int, role: Callable[[tuple[str, ...]], str] = lambda path: TRAINED
 ) -> optax.GradientTransformation:
     """The optimiser behind gradient clipping.
 
@@ -45,7 +51,7 @@ def optimizer(
     Args:
         config: the optimiser's part of a config.
         steps: length of the run.
-        frozen: of the path of a parameter: it is not updated, nor does the optimiser keep anything for it.
+        role: of the path of a parameter, one of `ROLES`: nothing is kept for those that are not trained.
 
     Raises:
         ValueError: an unknown name or decay.
@@ -66,22 +72,35 @@ def optimizer(
         )
     else:
         raise ValueError(f"optimizer.name={config.name!r} is not one of adamw, muon")
-    tx = optax.chain(optax.clip_by_global_norm(config.clip), tx)
-    return optax.partition({"trained": tx, "frozen": optax.set_to_zero()}, lambda params: _kinds(params, frozen))
+    ways = {
+        TRAINED: optax.chain(optax.clip_by_global_norm(config.clip), tx),
+        FROZEN: optax.set_to_zero(),
+        RUNNING: optax.sgd(RATE),
+    }
+    return optax.partition(ways, lambda params: _roles(params, role))
 
 
-def _kinds(params, frozen: Callable[[tuple[str, ...]], bool]):
-    def kind(path, _) -> str:
-        return "frozen" if frozen(tuple(key.key for key in path)) else "trained"
+def trained_norm(gradient, role: Callable[[tuple[str, ...]], str]) -> jax.Array:
+    """The norm of the gradient of what is trained: that of running statistics is none of the loss."""
+    roles = _roles(gradient, role)
+    return optax.tree.norm(jax.tree.map(lambda x, role: x if role == TRAINED else jnp.zeros(()), gradient, roles))
 
-    return jax.tree_util.tree_map_with_path(kind, params)
+
+def _roles(params, role: Callable[[tuple[str, ...]], str]):
+    return jax.tree_util.tree_map_with_path(lambda path, _: role(tuple(key.key for key in path)), params)
 
 
 def _matrices(params):
-    """Kernels with more than one output (the classifier has one), one at a time where layers are stacked."""
+    """Kernels with more than one output (the classifier has one), one at a time where layers are stacked.
+
+    A convolution's is one matrix, from all samples and channels that it sees.
+    """
 
     def dimensions(path, x):
-        matrix = path[-1].key == "kernel" and min(x.shape[-2:]) > 1
-        return optax.contrib.MuonDimensionNumbers(x.ndim - 2, x.ndim - 1) if matrix else None
+        if path[-1].key != "kernel" or min(x.shape[-2:]) <= 1:
+            return None
+        stacked = any(key.key == "layers" for key in path)
+        inputs = (x.ndim - 2,) if stacked else tuple(range(x.ndim - 1))
+        return optax.contrib.MuonDimensionNumbers(inputs, (x.ndim - 1,))
 
     return jax.tree_util.tree_map_with_path(dimensions, params)

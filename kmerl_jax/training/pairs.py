@@ -66,7 +66,7 @@ def load(
     table = store.table
     train = table["split"].to_numpy() == "train"
     with together.first_process_first():
-        read, how = mining.open_reading(store, config.data.knowledge)
+        read, how = mining.open_reading(store, config.data.knowledge, config.data.merging, config.data.superclasses)
     asked = queries.select(read, train, config.data.min_positives, config.data.possible)
     log.info(f"knowledge {config.data.knowledge!r}, {how}: {mining.summary(read)}")
     log.info(f"queries: {len(asked.entities)} entities with {config.data.min_positives} positives or more")

@@ -22,8 +22,9 @@ from kmerl_jax.signals.waveform import SAMPLES
 from kmerl_jax.training import collectives, flops, hardware, sharding
 from kmerl_jax.training.collectives import Collective
 from kmerl_jax.training.hardware import Hardware
-from kmerl_jax.training.objective import Objective, build_objective, check, product_dtype
-from kmerl_jax.training.optimizer import optimizer
+from kmerl_jax.training.methods import build_objective, check, product_dtype
+from kmerl_jax.training.objective import Objective
+from kmerl_jax.training.optimizer import TRAINED, optimizer
 from kmerl_jax.training.step import make_step, state_shapes
 from kmerl_jax.training.texts import Batch, FrozenTexts, Params, Texts, TrainedTexts
 
@@ -156,7 +157,7 @@ def plan(config, devices: int, kind: str) -> Plan:
 
     texts, batch = _texts(config), batch_shapes(config)
     objective = build_objective(config, texts, devices)
-    tx = optimizer(config.optimizer, max(config.train.steps, 1), objective.frozen)
+    tx = optimizer(config.optimizer, max(config.train.steps, 1), objective.role)
     key = jax.random.key(config.seed)
     state = state_shapes(objective, tx, batch, key, mesh)
     params = state["params"]
@@ -168,7 +169,7 @@ def plan(config, devices: int, kind: str) -> Plan:
     # Of a batch in parts, what one part keeps is in memory at a time.
     size = config.train.batch_size // config.train.microbatches
     part = {name: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for name, x in batch.items()}
-    trained = {name: x for name, x in flatten_dict(params).items() if not objective.frozen(name)}
+    trained = {name: x for name, x in flatten_dict(params).items() if objective.role(name) == TRAINED}
     return Plan(
         name=f"{config.name}:{config.recipe}",
         hardware=target,

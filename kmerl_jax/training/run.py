@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from kmerl_jax.cohorts.store import Store
+from kmerl_jax.config import complete
 from kmerl_jax.knowledge.queries import Queries
 from kmerl_jax.text.encoder import TextEncoder
 
@@ -63,7 +64,7 @@ class Run:
         wanted = json.loads(json.dumps(config.to_dict()))
         file = self.path / "config.json"
         if self.begun:
-            differing = _differences(_read(file), wanted)
+            differing = _differences(complete(_read(file)).to_dict(), wanted)
             if differing:
                 raise ValueError(
                     f"{self.path} was begun with another config: {'; '.join(differing)}. Give the same values to go "

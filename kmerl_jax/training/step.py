@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from kmerl_jax.models.masking import hashed
 from kmerl_jax.training import accumulation, sharding
 from kmerl_jax.training.objective import Batch, Objective
+from kmerl_jax.training.optimizer import trained_norm
 
 State = dict
 
@@ -83,7 +84,7 @@ def make_step(
         (loss, metrics), gradient = accumulation.loss_and_gradient(
             objective, state["params"], batch, key, microbatches, mesh
         )
-        norm = optax.tree.norm(gradient)
+        norm = trained_norm(gradient, objective.role)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, optimizer_state = tx.update(gradient, state["optimizer"], state["params"])
         updated = {

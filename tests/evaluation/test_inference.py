@@ -5,14 +5,15 @@ import pytest
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.evaluation import inference
 from kmerl_jax.evaluation.inference import View
-from kmerl_jax.models.encoder import Encoder
+from kmerl_jax.models.encoder import Encoder, LeadEmbedding
 from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.query_network import QueryNetwork
+from kmerl_jax.models.tokens import Form
 from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.training import sharding
 
 RNG = np.random.default_rng(0)
-MODEL = KMerl(Encoder(width=32, depth=1, heads=2), QueryNetwork(width=16, depth=1, heads=2), projection=8)
+MODEL = KMerl(Encoder(LeadEmbedding(32), depth=1, heads=2), QueryNetwork(width=16, depth=1, heads=2), projection=8)
 QUERIES = RNG.normal(size=(4, 12)).astype(np.float32)
 
 
@@ -32,7 +33,7 @@ def params():
 def describe(params, view, rows, batch_size=16, mesh=None, normalization="mv"):
     mesh = mesh or sharding.make_mesh()
     how = {"view": view, "rows": rows, "batch_size": batch_size}
-    return inference.describe(MODEL, params, QUERIES, normalization, mesh, **how)
+    return inference.describe(MODEL, params, QUERIES, Form(normalization), mesh, **how)
 
 
 def changed(monkeypatch, change):

@@ -14,7 +14,7 @@ from kmerl_jax.text import encoder as text_encoders
 from kmerl_jax.text.known import KnownTexts
 from kmerl_jax.text.lexical import LexicalEncoder
 from kmerl_jax.training import sharding
-from kmerl_jax.training.objective import build_model
+from kmerl_jax.training.methods import build_model
 from tests.prediction.conftest import ecg, evaluated_run  # noqa: F401 (fixtures)
 from tests.small import small
 from tests.text.bert_folder import write_bert

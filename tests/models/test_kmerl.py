@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from kmerl_jax.models import tokens
-from kmerl_jax.models.encoder import Encoder, mean_pool
+from kmerl_jax.models.encoder import Encoder, LeadEmbedding, mean_pool
 from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.query_network import QueryNetwork
 
 RNG = np.random.default_rng(0)
 MODEL = KMerl(
-    Encoder(width=32, depth=2, heads=2, lead_gain=0.5), QueryNetwork(width=16, depth=2, heads=2), projection=8
+    Encoder(LeadEmbedding(32, lead_gain=0.5), depth=2, heads=2), QueryNetwork(width=16, depth=2, heads=2), projection=8
 )
 TEXT, QUERIES = RNG.normal(size=(3, 24)).astype(np.float32), RNG.normal(size=(5, 24)).astype(np.float32)
 
@@ -158,7 +158,7 @@ def test_the_whole_model_against_numpy(params):
 )
 def test_the_four_sizes(name, millions):
     width, heads = {"vit_tiny": (192, 3), "vit_small": (384, 6), "vit_middle": (512, 8), "vit_base": (768, 12)}[name]
-    shapes = jax.eval_shape(lambda: Encoder(width, 12, heads).init(jax.random.key(0), bag())["params"])
+    shapes = jax.eval_shape(lambda: Encoder(LeadEmbedding(width), 12, heads).init(jax.random.key(0), bag())["params"])
     layers = sum(x.size for x in jax.tree.leaves(shapes))
     # 12 layers of 12 d^2 weights, 13 d biases and norms; W, embeddings and the last norm besides.
     assert layers == 12 * (12 * width**2 + 13 * width) + 100 * width + 62 * width + 2 * width

@@ -12,12 +12,12 @@ from tests.prediction.conftest import longer, part
 
 def test_findings_by_probability_with_what_is_known_of_them(model, ecg):
     one = answer(model, "a", ecg, wanted(model.entities, (), None), None)
-    probabilities = [finding.probability for finding in one.findings]
+    probabilities = [finding.value for finding in one.findings]
     assert probabilities == sorted(probabilities, reverse=True)
     by_name = {finding.name: finding for finding in one.findings}
     expected = dict(zip(model.entities, model.findings(ecg), strict=True))
     for name, finding in by_name.items():
-        assert finding.probability == pytest.approx(expected[name], abs=1e-5)
+        assert finding.value == pytest.approx(expected[name], abs=1e-5)
     known = by_name[model.entities[0]]
     assert known.auroc.value == 0.9
     assert known.flags == ()
@@ -95,7 +95,7 @@ def test_tables(model, ecg):
     assert len(table.text(one, everything=True).splitlines()) == 2 + len(one.findings)
     facts = table.as_json(model.facts(), [one], {"b": "broken"})
     assert json.loads(json.dumps(facts))["failed"] == [{"record": "b", "error": "broken"}]
-    assert facts["records"][0]["findings"][0]["probability"] == one.findings[0].probability
+    assert facts["records"][0]["findings"][0]["probability"] == one.findings[0].value
     rows = table.as_csv([one], {"b": "broken"}).splitlines()
     assert len(rows) == 3
     assert rows[1].startswith("x/a.hea,I II,10,500,")

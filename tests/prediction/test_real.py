@@ -21,7 +21,7 @@ def test_every_data_set_is_answered_and_drawn(model, real_data, folder, tmp_path
         ecg = kmerl_jax.read(path)
         one = answer(model, path, ecg, NAMES, None)
         assert len(one.windows) == max(1, int(ecg.seconds // 10) + (ecg.seconds % 10 >= 2))
-        assert all(0 < finding.probability < 1 for finding in one.findings)
+        assert all(0 < finding.value < 1 for finding in one.findings)
     looked = looking.look(model, one.windows[-1], [finding.name for finding in one.findings])
     np.testing.assert_allclose(looked.attention.sum((1, 2)), 1, atol=1e-5)
     files.write_picture(tmp_path / "a.png", paper.draw(one, len(one.windows) - 1, 0, looked))

@@ -6,7 +6,7 @@ from kmerl_jax.config import base
 from kmerl_jax.models.bert import BertSizes
 from kmerl_jax.throughput import synthetic, work
 from kmerl_jax.training import flops, plan
-from kmerl_jax.training.objective import build_objective
+from kmerl_jax.training.methods import build_objective
 
 Q, B = 40, 8
 BERT = BertSizes(500, 64, 3, 2, 96, 64, 2, "gelu", 1e-12)

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from kmerl_jax.config import base
 from kmerl_jax.models.bert import Bert, BertSizes
 from kmerl_jax.training import sharding
-from kmerl_jax.training.objective import KMerlObjective, build_objective
+from kmerl_jax.training.kmerl import KMerlObjective
+from kmerl_jax.training.methods import build_objective
 from kmerl_jax.training.texts import FrozenTexts, Params, Texts, TrainedTexts
 
 KEY = jax.random.key(3)

@@ -19,7 +19,7 @@ from configs import vit_tiny
 from kmerl_jax import command
 from kmerl_jax.text.lexical import LexicalEncoder
 from kmerl_jax.training import loop, pairs, sharding
-from kmerl_jax.training.objective import build_objective
+from kmerl_jax.training.methods import build_objective
 from kmerl_jax.training.stream import make_stream
 from kmerl_jax.training.texts import make_texts
 

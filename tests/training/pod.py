@@ -20,7 +20,7 @@ from kmerl_jax.cohorts.store import Store
 from kmerl_jax.processes import start
 from kmerl_jax.text.lexical import LexicalEncoder
 from kmerl_jax.training import loop, pairs, sharding
-from kmerl_jax.training.objective import build_objective
+from kmerl_jax.training.methods import build_objective
 from kmerl_jax.training.preemption import Preempted
 from kmerl_jax.training.run import Run, flat
 from kmerl_jax.training.texts import make_texts

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmerl_jax.models.classifier import Classifier
-from kmerl_jax.models.encoder import Encoder
+from kmerl_jax.models.encoder import Encoder, LeadEmbedding
 from kmerl_jax.training import losses, sharding
 from kmerl_jax.training.accumulation import cut, joined, loss_and_gradient
 from kmerl_jax.training.classification import ClassificationObjective
@@ -129,7 +129,7 @@ def test_reports_and_names_forget_alike_in_all_parts(devices, fsdp, microbatches
 def compiled(microbatches=1, remat=False, depth=2):
     """Loss and gradient of an encoder that learns from labels, compiled, and what it was compiled for."""
     mesh, batch = mesh_of(1), random_batch(32)
-    model = Classifier(Encoder(width=16, depth=depth, heads=1, remat=remat), 5)
+    model = Classifier(Encoder(LeadEmbedding(16), depth=depth, heads=1, remat=remat), 5)
     objective = ClassificationObjective(model, "mv", (0, 6), False, None, {})
     params = jax.jit(objective.init)(KEY, batch)
     batch = sharding.to_device(batch, mesh)

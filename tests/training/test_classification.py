@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kmerl_jax.models.classifier import Classifier
-from kmerl_jax.models.encoder import Encoder
+from kmerl_jax.models.encoder import Encoder, LeadEmbedding
+from kmerl_jax.models.tokens import Form
 from kmerl_jax.training.classification import ClassificationObjective
 
 RNG = np.random.default_rng(0)
@@ -17,8 +18,8 @@ BATCH = {
 
 
 def objective(**changes):
-    about = {"normalization": "mv", "leads": (1, 7), "derive": False, "samples": None, "encoder": {}}
-    return ClassificationObjective(Classifier(Encoder(width=16, depth=1, heads=1), 3), **about | changes)
+    about = {"form": Form(), "leads": (1, 7), "derive": False, "samples": None, "encoder": {}}
+    return ClassificationObjective(Classifier(Encoder(LeadEmbedding(16), depth=1, heads=1), 3), **about | changes)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from kmerl_jax.cohorts import store
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.text.lexical import LexicalEncoder
 from kmerl_jax.training import checkpoints, loop, pairs, sharding, stream
-from kmerl_jax.training.objective import Objective, build_objective
+from kmerl_jax.training.methods import build_objective
+from kmerl_jax.training.objective import Objective
 from kmerl_jax.training.preemption import Preempted
 from kmerl_jax.training.texts import make_texts
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kmerl_jax.config import base
 from kmerl_jax.models import masking, tokens
 from kmerl_jax.training import losses
-from kmerl_jax.training.objective import build_objective, check
+from kmerl_jax.training.methods import build_objective, check
 from kmerl_jax.training.texts import FrozenTexts
 
 

@@ -13,7 +13,7 @@ from kmerl_jax.config import base
 from kmerl_jax.training import sharding
 from kmerl_jax.training.accumulation import cut
 from kmerl_jax.training.objective import Objective
-from kmerl_jax.training.optimizer import optimizer
+from kmerl_jax.training.optimizer import FROZEN, TRAINED, optimizer
 from kmerl_jax.training.step import init_state, make_step
 from kmerl_jax.training.texts import is_frozen
 from tests.training.batches import (
@@ -91,8 +91,8 @@ class Tower(Objective):
     def pretrained(self):
         return {"text": self.texts.weights}
 
-    def frozen(self, path):
-        return is_frozen(path[1])
+    def role(self, path):
+        return FROZEN if is_frozen(path[1]) else TRAINED
 
     def outputs(self, params, batch, key, train):
         return {"text": self.texts.reports(params, batch, None)}
@@ -105,7 +105,7 @@ class Tower(Objective):
 def test_what_each_device_holds_of_a_state(fsdp, microbatches):
     """Before and after a step, in data parallel and in groups of devices that share the large arrays."""
     mesh, objective = mesh_of(8, fsdp), Tower()
-    tx = optimizer(base("x", "mimic").optimizer, 10, objective.frozen)
+    tx = optimizer(base("x", "mimic").optimizer, 10, objective.role)
     batch = sharding.to_device(random_batch(16), mesh)
     state = init_state(objective, tx, batch, KEY, mesh)
     before = jax.tree.map(lambda x: x.sharding, state)

@@ -10,7 +10,7 @@ import pytest
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.text import encoder as encoders
 from kmerl_jax.training import loop, pairs, sharding
-from kmerl_jax.training.objective import build_objective
+from kmerl_jax.training.methods import build_objective
 from kmerl_jax.training.texts import make_texts
 from tests.text.bert_folder import write_bert
 

@@ -1,0 +1,103 @@
+"""The methods that `config.method` names, and what all of them share of a config.
+
+A method is a module with `build_model` and `build_objective`. Its model has `init_params`, `describe`, `embedded`,
+`pooled` and `project_text`, which is all that evaluation and prediction ask for.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from kmerl_jax.knowledge.queries import POSSIBLE
+from kmerl_jax.models import masking, tokens
+from kmerl_jax.models.bert import POOLINGS
+from kmerl_jax.models.kmerl import KMerl
+from kmerl_jax.models.merl import Merl
+from kmerl_jax.training import kmerl, losses, merl
+from kmerl_jax.training.objective import Objective
+from kmerl_jax.training.optimizer import optimizer
+from kmerl_jax.training.texts import FrozenTexts, Texts
+
+METHODS = {"kmerl": kmerl, "merl": merl}
+
+Model = KMerl | Merl
+
+
+def build_model(config, remat: bool = False) -> Model:
+    """The network that `config.method`, `config.model` and `config.train.dtype` describe.
+
+    Args:
+        config: a resolved config.
+        remat: whether layers compute again what their gradient needs; for training alone.
+
+    Raises:
+        ValueError: an unknown method or precision, or sizes that cannot be.
+    """
+    return _method(config).build_model(config, product_dtype(config.train.dtype), remat)
+
+
+def build_objective(config, texts: Texts, shards: int = 1) -> Objective:
+    """The objective that a config describes.
+
+    Args:
+        config: a resolved config.
+        texts: embeds reports and the names of entities.
+        shards: devices that the batch is split over.
+
+    Raises:
+        ValueError: what cannot be.
+    """
+    model = build_model(config, config.train.remat)
+    return _method(config).build_objective(config, model, texts, _masking(config), form(config), shards)
+
+
+def form(config) -> tokens.Form:
+    """How a config wants ECGs put into tokens.
+
+    Raises:
+        ValueError: an unknown normalisation, tokenisation or length.
+    """
+    data = config.data
+    if data.tokenization not in ("lead", "joint"):
+        raise ValueError(f"data.tokenization={data.tokenization!r} is not one of lead, joint")
+    return tokens.Form(data.normalization, data.token_length, data.tokenization == "joint")
+
+
+def product_dtype(name: str):
+    """The precision of matrix products that `train.dtype` names: bfloat16 pays on accelerators, on a CPU it is slower.
+
+    Raises:
+        ValueError: an unknown precision.
+    """
+    if name == "auto":
+        return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    if name not in ("float32", "bfloat16"):
+        raise ValueError(f"train.dtype={name!r} is not auto, float32 or bfloat16")
+    return jnp.dtype(name)
+
+
+def check(config) -> None:
+    """Raises ValueError for a field of the model, masking, tokens, losses or optimiser that cannot be."""
+    build_objective(config, FrozenTexts(jnp.zeros((1, 1))))
+    optimizer(config.optimizer, steps=1)
+    for name, value, known in (
+        ("loss.direction", config.loss.direction, losses.DIRECTIONS),
+        ("data.possible", config.data.possible, tuple(POSSIBLE)),
+        ("data.unreadable", config.data.unreadable, ("stop", "skip")),
+        ("text.pooling", config.text.pooling, POOLINGS),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}={value!r} is not one of {', '.join(known)}")
+
+
+def _method(config):
+    if config.method not in METHODS:
+        raise ValueError(f"method={config.method!r} is not one of {', '.join(METHODS)}")
+    return METHODS[config.method]
+
+
+def _masking(config) -> masking.Masking:
+    rules = config.masking
+    if rules.segments not in ("independent", "shared"):
+        raise ValueError(f"masking.segments={rules.segments!r} is not one of independent, shared")
+    shared = rules.segments == "shared"
+    return masking.Masking(rules.min_leads, rules.max_leads, rules.masked_segments, shared, config.data.token_length)
