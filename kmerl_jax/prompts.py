@@ -96,8 +96,8 @@ def asked_classes() -> dict[str, tuple[str, ...]]:
 def describe(prompts: ckepe.Prompts) -> str:
     """The prompts, and what was dropped."""
     lines = [f"{code:10} {text}" for code, text in prompts.texts.items()]
-    if prompts.alone:
-        lines.append(f"no term beside the class's own name: {', '.join(prompts.alone)}")
+    if alone := prompts.provenance["own_names_alone"]:
+        lines.append(f"no term beside the class's own name: {', '.join(alone)}")
     for reason, entry in prompts.provenance["set_aside"].items():
         lines.append(f"dropped, {reason}: {entry['count']:,}, such as")
         lines += [f"    {example}" for example in entry["examples"]]

@@ -41,12 +41,11 @@ class Prompts:
 
     Attributes:
         texts: code of each class -> its prompt.
-        alone: codes whose prompt is the class's own names.
-        provenance: model, questions, source, what was kept of each class and what was dropped.
+        provenance: model, questions, source, what was kept of each class, the codes whose prompt is the class's own
+            names, and what was dropped.
     """
 
     texts: dict[str, str]
-    alone: tuple[str, ...]
     provenance: dict
 
 
@@ -119,7 +118,7 @@ def write(
         "own_names_alone": alone,
         "set_aside": aside.as_dict(),
     }
-    return Prompts(texts, tuple(alone), provenance)
+    return Prompts(texts, provenance)
 
 
 def _kept(answer: Answer, code: str, said: str, source: Source, aside: Aside) -> list[str]:

@@ -52,7 +52,7 @@ def test_a_prompt_is_the_name_and_terms_of_the_source(server, served):
         "TEA": "tea leaves, abnormal q wave, t wave inversion.",
     }
     assert served.asked.total() == 5  # nothing in the ontology is near tea leaves
-    assert prompts.alone == ()
+    assert prompts.provenance["own_names_alone"] == []
     assert aside(prompts) == {"described term not in the source": 3}
     assert prompts.provenance["classes"]["AFIB"] == {
         "names": ["Atrial fibrillation", "AF"],
@@ -104,7 +104,6 @@ def test_a_class_without_a_term_has_its_own_name_and_is_named(server, served, an
     classes = {"MI": ("myocardial infarction",), "AFIB": ("atrial fibrillation",)}
     prompts = ckepe.write(classes, of_ontology(), server)
     assert prompts.texts == {"MI": "myocardial infarction, t wave inversion.", "AFIB": "atrial fibrillation."}
-    assert prompts.alone == ("AFIB",)
     assert prompts.provenance["own_names_alone"] == ["AFIB"]
     assert aside(prompts) == ({reason.format(said): 1 for said in ("chosen", "described")} if reason else {})
 
