@@ -21,6 +21,7 @@ from absl import flags
 from kmerl_jax import command
 from kmerl_jax.evaluation import (
     classes,
+    downstream,
     experiment,
     fine_tune,
     hub,
@@ -39,7 +40,7 @@ from kmerl_jax.training import sharding
 _TASK = flags.DEFINE_enum("task", None, experiment.KINDS, "What is done.", required=True)
 _RUN = flags.DEFINE_string("run", None, "Run directory, exported model, or USER/NAME on the Hub.", required=True)
 _STORE = flags.DEFINE_list("store", None, "Store, as prepare makes it; or several.", required=True)
-_LABELS = flags.DEFINE_list("labels", None, f"One or more of {', '.join(experiment.LABELS)}.", required=True)
+_LABELS = flags.DEFINE_list("labels", None, f"One or more of {', '.join(downstream.LABELS)}.", required=True)
 _LEADS = flags.DEFINE_multi_string(
     "leads",
     None,
@@ -134,7 +135,7 @@ def options() -> experiment.Options:
         train_leads=parse_leads(_TRAIN_LEADS.value) if _TRAIN_LEADS.value else None,
         derive=_DERIVE.value,
         scores=members("scores", _SCORES.value or (), zero_shot.SCORES),
-        prompts=read_prompts(_PROMPTS.value) if _PROMPTS.value else None,
+        prompts=zero_shot.read_prompts(Path(_PROMPTS.value)) if _PROMPTS.value else None,
         encoders=members("encoders", _ENCODERS.value or known[:2], known),
         ratios=shares(_RATIOS.value),
         seeds=_SEEDS.value,
@@ -185,22 +186,6 @@ def shares(values: list[str]) -> tuple[float, ...]:
     if not numbers or not all(0 < number <= 1 for number in numbers):
         raise ValueError(f"--ratios={','.join(values)}: shares are numbers above 0 and at most 1")
     return numbers
-
-
-def read_prompts(path: str) -> dict[str, str]:
-    """Class code -> prompt.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a JSON object of texts.
-    """
-    try:
-        prompts = json.loads(Path(path).read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"--prompts={path} is not JSON: {error}") from error
-    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
-        raise ValueError(f"--prompts={path} is not a JSON object of class codes and texts")
-    return prompts
 
 
 def tell(run: pretrained.Pretrained, label: str, leads: str, scored: dict) -> None:

@@ -6,7 +6,7 @@ which no metadata tells, so there the splits are the store's.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +28,60 @@ SIZES = {
 """Records that train, validate and are scored, as the paper has them (table 3)."""
 
 TASKS = tuple(SIZES)
+LABELS = ("demo", "table", *TASKS)
+"""What can be scored: the tasks, and the labels of a store's own."""
 
 
 def cohort_of(task: str) -> str:
     """The cohort whose store a task needs."""
     return "csn" if task == "csn_clean" else task.partition(".")[0]
+
+
+def open_stores(paths: Sequence[Path]) -> dict[str, Store]:
+    """Cohort -> its store.
+
+    Raises:
+        FileNotFoundError: no store.
+        ValueError: two stores of one cohort.
+    """
+    opened: dict[str, Store] = {}
+    for path in paths:
+        store = Store(path)
+        if other := opened.get(store.manifest["cohort"]):
+            raise ValueError(f"{path} and {other.path} are both of one cohort; name one")
+        opened[store.manifest["cohort"]] = store
+    return opened
+
+
+def store_of(label: str, opened: Mapping[str, Store]) -> Store:
+    """The store that a label needs, of those that were opened.
+
+    Raises:
+        ValueError: unknown labels, or there is none.
+    """
+    if label not in LABELS:
+        raise ValueError(f"unknown labels {label!r}; --labels are {', '.join(LABELS)}")
+    if cohort_of(label) not in opened:
+        there = f"one of {', '.join(opened)}" if opened else "none"
+        raise ValueError(f"--labels={label} needs a store of {cohort_of(label)}; --store names {there}")
+    return opened[cohort_of(label)]
+
+
+def class_names(store: Store, label: str, spelling: str = "raw") -> dict[str, str]:
+    """Code -> name of each class of a label: what prompts are looked up by, and what a model is asked.
+
+    Args:
+        store: that the label needs.
+        label: one of `LABELS`.
+        spelling: "raw" or "readable".
+
+    Raises:
+        ValueError: another spelling, or the store has no name for a class.
+    """
+    if label not in TASKS:
+        return {name: name for name in store.label_names.values()}
+    chosen = classes.load()[label]
+    return dict(zip(chosen, classes.names(list(chosen.values()), store.label_names, spelling), strict=True))
 
 
 def make(store: Store, task: str, published: Path | None = None, spelling: str = "raw") -> Task:
@@ -84,7 +133,7 @@ def make(store: Store, task: str, published: Path | None = None, spelling: str =
         title = f"{task}, each class where it is one of a record's diagnoses" + (", MERL's splits" if published else "")
     elif task == "csn":
         title += ", a class also where its acronym is part of another's (as MERL has them; csn_clean mends it)"
-    raw, names = (classes.names(list(chosen.values()), store.label_names, how) for how in ("raw", spelling))
+    raw, names = (tuple(class_names(store, task, how).values()) for how in ("raw", spelling))
     notes += [f"{old!r} is asked as {new!r}" for old, new in zip(raw, names, strict=True) if old != new]
     return Task(task, title, names, codes, parts, notes=tuple(notes))
 

@@ -21,7 +21,6 @@ from kmerl_jax.signals.leads import LIMB, STANDARD
 
 KINDS = ("zero_shot", "linear_probe", "partial_leads", "seen_unseen", "fine_tune")
 PROTOCOLS = ("strict", "merl")
-LABELS = ("demo", "table", *downstream.TASKS)
 _MERL_CPSC_SAMPLES = 2500  # the rest is zero
 
 
@@ -71,7 +70,7 @@ def open_tasks(
 
     Args:
         stores: folders.
-        labels: of `LABELS`.
+        labels: of `downstream.LABELS`.
         published: MERL's files, or None.
         spelling: of class names, "raw" or "readable".
 
@@ -79,20 +78,10 @@ def open_tasks(
         FileNotFoundError: no store, or no published file.
         ValueError: unknown labels, two stores of one cohort, or labels of which there is no store.
     """
-    opened: dict[str, Store] = {}
-    for path in stores:
-        store = Store(path)
-        if store.manifest["cohort"] in opened:
-            raise ValueError(f"{path} and {opened[store.manifest['cohort']].path} are both of one cohort; name one")
-        opened[store.manifest["cohort"]] = store
+    opened = downstream.open_stores(stores)
     tasks = {}
     for label in labels:
-        if label not in LABELS:
-            raise ValueError(f"unknown labels {label!r}; --labels are {', '.join(LABELS)}")
-        cohort = downstream.cohort_of(label)
-        if cohort not in opened:
-            raise ValueError(f"--labels={label} needs a store of {cohort}; --store names one of {', '.join(opened)}")
-        store = opened[cohort]
+        store = downstream.store_of(label, opened)
         if label in downstream.TASKS:
             tasks[label] = store, downstream.make(store, label, published, spelling)
         else:
@@ -175,6 +164,8 @@ def evaluate(
     for _, task in tasks.values():  # before anything is computed that an error would lose
         if learning:
             task.check_learnable()
+        if "cosine" in options.scores:
+            zero_shot.texts(task, options.prompts)
     answers = _answers(run, tasks, options, progress)
     results = {}
     for label, (store, task) in tasks.items():

@@ -1,6 +1,8 @@
 """Zero-shot classification: the names of classes are put to the model (paper, appendix D.3)."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -58,8 +60,44 @@ def _scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     if kind == "query":
         return answers.logits(part, task.names, view)
-    missing = [code for code in task.codes if prompts is not None and code not in prompts]
+    return answers.cosines(part, texts(task, prompts), view)
+
+
+def texts(task: Task, prompts: Mapping[str, str] | None) -> list[str]:
+    """What is compared with an ECG for each class: its prompt in lower case, as in MERL, or its name.
+
+    Raises:
+        ValueError: a class without a prompt.
+    """
+    if prompts is None:
+        return list(task.names)
+    missing = [code for code in task.codes if not prompts.get(code, "").strip()]
     if missing:
-        raise ValueError(f"--prompts has no prompt for class {missing[0]} of {task.name}")
-    texts = task.names if prompts is None else [prompts[code].lower() for code in task.codes]  # lower case as in MERL
-    return answers.cosines(part, list(texts), view)
+        raise ValueError(
+            f"--prompts has no prompt for {len(missing)} of {len(task.codes)} classes of {task.name}: "
+            f"{', '.join(missing)}"
+        )
+    return [prompts[code].lower() for code in task.codes]
+
+
+def read_prompts(path: Path) -> dict[str, str]:
+    """Class code -> prompt, from a JSON object: the form of MERL's CKEPE_prompt.json.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a JSON object of texts, or a code that stands twice.
+    """
+
+    def once(pairs: list[tuple[str, object]]) -> dict:
+        codes = [code for code, _ in pairs]
+        if twice := [code for code in codes if codes.count(code) > 1]:
+            raise ValueError(f"class {twice[0]} stands there twice")
+        return dict(pairs)
+
+    try:
+        prompts = json.loads(path.read_text("utf-8"), object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"--prompts={path} is not JSON with one prompt a class: {error}") from error
+    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+        raise ValueError(f"--prompts={path} is not a JSON object of class codes and texts")
+    return prompts

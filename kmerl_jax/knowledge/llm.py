@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ STOP = "stop"
 _RETRIES = 6  # with exponential back-off up to 8 s, or as the server's Retry-After says
 _AHEAD = 32  # questions per connection that are made ready at a time
 _REJECTIONS = (400, 413, 422)
+_CHARACTERS_A_TOKEN = 4  # of English, roughly, with any tokenizer
 
 
 class Question(NamedTuple):
@@ -29,6 +30,11 @@ class Question(NamedTuple):
     def content(self) -> str:
         """The message that is sent."""
         return f"{self.prompt}\n\n{self.text}".strip()
+
+
+def tokens(questions: Iterable[Question]) -> int:
+    """Tokens that questions send, estimated by their length."""
+    return sum(len(question.content) for question in questions) // _CHARACTERS_A_TOKEN
 
 
 class Answer(NamedTuple):

@@ -1,15 +1,14 @@
 """The paper's extraction by a language model: extract, check, verify, merge, find superclasses (section 2.4)."""
 
 import json
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import openai
 
 from kmerl_jax import __version__
 from kmerl_jax.knowledge import grammar, reading
-from kmerl_jax.knowledge.llm import STOP, Answer, Question, Server
+from kmerl_jax.knowledge.answers import Aside, parse_list, parse_object, parse_verdict, plain
+from kmerl_jax.knowledge.llm import Question, Server, tokens
 from kmerl_jax.knowledge.reading import Reading
 
 PROMPTS = {
@@ -25,28 +24,9 @@ PROMPTS = {
 """Word for word from the paper."""
 
 _LIST_TOKENS, _VERDICT_TOKENS = 1024, 16
-_CHARACTERS_A_TOKEN = 4  # of English, roughly, with any tokenizer
 _NAMES_A_QUESTION = 400  # the paper merges 341 at once
-_EXAMPLES = 5
 
 Progress = Callable[[int, int], None]
-
-
-class _Aside:
-    """What was not used, counted by reason, with a few examples of each."""
-
-    def __init__(self):
-        self.counts: Counter[str] = Counter()
-        self.examples: dict[str, list[str]] = {}
-
-    def put(self, reason: str, example: str) -> None:
-        self.counts[reason] += 1
-        shown = self.examples.setdefault(reason, [])
-        if len(shown) < _EXAMPLES:
-            shown.append(" ".join(example.split())[:200])
-
-    def as_dict(self) -> dict:
-        return {reason: {"count": n, "examples": self.examples[reason]} for reason, n in self.counts.most_common()}
 
 
 def read(
@@ -73,7 +53,7 @@ def read(
         ValueError: the server refuses the model.
     """
     rows = reading.rows_of(texts)
-    aside = _Aside()
+    aside = Aside()
     found = extract(list(rows), server, aside, progress)
     names = sorted({name for entities in found.values() for name in entities})
     merged = merge(names, server, aside, progress("merging")) if merging else {name: name for name in names}
@@ -126,10 +106,7 @@ def estimate(texts: Sequence[Sequence[str]], server: Server) -> list[tuple[str, 
         "merge": [_about_names("merge", [])],
         "superclasses": [_about_names("superclasses", [])],
     }
-    return [
-        (step, len(questions), sum(len(question.content) for question in questions) // _CHARACTERS_A_TOKEN)
-        for step, questions in steps.items()
-    ]
+    return [(step, len(questions), tokens(questions)) for step, questions in steps.items()]
 
 
 def extraction_questions(texts: Iterable[str]) -> list[Question]:
@@ -138,7 +115,7 @@ def extraction_questions(texts: Iterable[str]) -> list[Question]:
 
 
 def extract(
-    texts: Sequence[str], server: Server, aside: _Aside, progress: Callable[[str], Progress]
+    texts: Sequence[str], server: Server, aside: Aside, progress: Callable[[str], Progress]
 ) -> dict[str, tuple[str, ...]]:
     """Text -> the entities that the model named, that stand in the text, and that it stood by when asked again."""
     named: dict[str, tuple[str, ...]] = {}
@@ -168,11 +145,11 @@ def verification_question(text: str, entities: Sequence[str]) -> Question:
     return Question(PROMPTS["verify"], f"Report: {text}\nExtracted entities: [{', '.join(entities)}]", _VERDICT_TOKENS)
 
 
-def merge(names: Sequence[str], server: Server, aside: _Aside, progress: Progress) -> dict[str, str]:
+def merge(names: Sequence[str], server: Server, aside: Aside, progress: Progress) -> dict[str, str]:
     """Name -> the name it is merged into, itself if into none; names are only merged into names that are there."""
     merged = {name: name for name in names}
     blocks = _blocks(names)
-    known = {_key(name): name for name in names}
+    known = {plain(name): name for name in names}
     answers = server.ask([_about_names("merge", block) for block in blocks], progress)
     for answer in answers:
         pairs = parse_object(answer)
@@ -180,7 +157,7 @@ def merge(names: Sequence[str], server: Server, aside: _Aside, progress: Progres
             aside.put(f"merging {pairs}", answer.text)
             continue
         for original, target in pairs.items():
-            source, into = known.get(_key(original)), known.get(_key(target)) if isinstance(target, str) else None
+            source, into = known.get(plain(original)), known.get(plain(target)) if isinstance(target, str) else None
             if source is None or into is None:
                 aside.put("merging of what is no entity", f"{original} -> {target}")
             elif source != into:
@@ -188,9 +165,9 @@ def merge(names: Sequence[str], server: Server, aside: _Aside, progress: Progres
     return {name: _end(name, merged) for name in names}
 
 
-def superclasses(names: Sequence[str], server: Server, aside: _Aside, progress: Progress) -> dict[str, tuple[str, ...]]:
+def superclasses(names: Sequence[str], server: Server, aside: Aside, progress: Progress) -> dict[str, tuple[str, ...]]:
     """Superclass -> its direct members, all of them in `names`; a superclass may be a new name."""
-    known = {_key(name): name for name in names}
+    known = {plain(name): name for name in names}
     members: dict[str, list[str]] = {}
     for answer in server.ask([_about_names("superclasses", block) for block in _blocks(names)], progress):
         classes = parse_object(answer)
@@ -198,9 +175,9 @@ def superclasses(names: Sequence[str], server: Server, aside: _Aside, progress: 
             aside.put(f"superclasses {classes}", answer.text)
             continue
         for superclass, listed in classes.items():
-            name = known.get(_key(superclass), _key(superclass))
+            name = known.get(plain(superclass), plain(superclass))
             for member in listed if isinstance(listed, list) else [listed]:
-                inside = known.get(_key(member)) if isinstance(member, str) else None
+                inside = known.get(plain(member)) if isinstance(member, str) else None
                 if inside is None or not name:
                     aside.put("superclass of what is no entity", f"{superclass} > {member}")
                 elif inside != name and inside not in members.setdefault(name, []):
@@ -227,40 +204,6 @@ def ancestors(members: dict[str, tuple[str, ...]]) -> dict[str, frozenset[str]]:
     return {name: climb(name) for name in above}
 
 
-def parse_list(answer: Answer) -> list[str] | str:
-    """Entities of "[a, b]", normalised, in lower case; or why there are none: a word for the answer's defect."""
-    if answer.end != STOP:
-        return _defect(answer)
-    found = re.search(r"\[(.*?)\]", answer.text, re.DOTALL)
-    if not found:
-        return "malformed"
-    try:
-        listed = json.loads(found[0])
-    except (ValueError, RecursionError):
-        listed = found[1].replace("\n", ",").split(",")
-    if not all(isinstance(name, str) for name in listed):
-        return "malformed"
-    return [name for name in (_key(name.strip().strip("\"'")) for name in listed) if name]
-
-
-def parse_verdict(answer: Answer) -> str:
-    """ "YES", "NO", or a word for the answer's defect."""
-    first = re.match(r"\W*(yes|no)\b", answer.text, re.IGNORECASE)
-    return first[1].upper() if first else _defect(answer)
-
-
-def parse_object(answer: Answer) -> dict | str:
-    """The JSON object in an answer, or a word for the answer's defect."""
-    if answer.end != STOP:
-        return _defect(answer)
-    found = re.search(r"\{.*\}", answer.text, re.DOTALL)
-    try:
-        content = json.loads(found[0]) if found else None
-    except (ValueError, RecursionError):
-        content = None
-    return content if isinstance(content, dict) else "malformed"
-
-
 def _inside(entities: Sequence[str], text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in entities if stands_in(name, text)))
 
@@ -269,10 +212,6 @@ def stands_in(entity: str, text: str) -> bool:
     """Whether the words of an entity stand in a text one after another, spelling evened out ("PVC(s)", "PVCs")."""
     inside, around = grammar.tokenize(entity), grammar.tokenize(text)
     return bool(inside) and any(around[at : at + len(inside)] == inside for at in range(len(around) - len(inside) + 1))
-
-
-def _defect(answer: Answer) -> str:
-    return {STOP: "malformed", "length": "cut off", "rejected": "rejected"}.get(answer.end, "refused")
 
 
 def _blocks(names: Sequence[str]) -> list[Sequence[str]]:
@@ -284,10 +223,6 @@ def _blocks(names: Sequence[str]) -> list[Sequence[str]]:
 def _about_names(step: str, names: Sequence[str]) -> Question:
     """A question whose prompt stands as the paper prints it, with the names where it has them."""
     return Question(PROMPTS[step].format(entities=json.dumps(list(names))), "")
-
-
-def _key(name: str) -> str:
-    return " ".join(str(name).lower().split())
 
 
 def _end(name: str, merged: dict[str, str]) -> str:

@@ -67,6 +67,17 @@ def test_a_wrong_flag_is_one_line(evaluated, demo_store, flags, message):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_classes_without_a_prompt_are_named_before_anything_is_computed(evaluated, demo_store, tmp_path):
+    (tmp_path / "prompts.json").write_text('{"atrial flutter": "flutter", "sinus rhythm": ""}')
+    flags = ["--task=zero_shot", "--scores=query,cosine", f"--prompts={tmp_path / 'prompts.json'}", "--leads=V2"]
+    done = evaluate(evaluated[0], demo_store, *flags)
+    assert done.returncode == 1
+    assert "--prompts has no prompt for" in done.stderr
+    assert "sinus rhythm" in done.stderr
+    assert "atrial flutter" not in done.stderr
+    assert "macro AUROC" not in done.stdout
+
+
 def test_help():
     done = run("--help", module="evaluate")
     assert done.returncode == 0

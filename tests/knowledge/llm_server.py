@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from kmerl_jax.knowledge.ckepe import QUESTIONS
 from kmerl_jax.knowledge.llm_extractor import PROMPTS
 
 TERMS = ("sinus rhythm", "atrial fibrillation", "afib", "pvc", "prolonged qt", "inferior infarct", "anterior infarct")
@@ -14,6 +15,8 @@ TERMS = ("sinus rhythm", "atrial fibrillation", "afib", "pvc", "prolonged qt", "
 
 class LlmServer:
     """A model that names the terms it finds in a text, and stands by them.
+
+    Of the terms for a class it chooses the first two, and it describes each class by two findings and an invention.
 
     Attributes:
         url: its base URL.
@@ -42,6 +45,11 @@ class LlmServer:
             return "YES", "stop"
         if content.startswith(PROMPTS["merge"].split("{")[0]):
             return 'Sure! ```json\n{"afib": "atrial fibrillation", "pvc": "pvc"}\n```', "stop"
+        if content.startswith(QUESTIONS["choose"]):
+            lines = content.partition("\nTerms:\n")[2].splitlines()
+            return json.dumps([line.split(" | ")[0] for line in lines[:2]]), "stop"
+        if content.startswith(QUESTIONS["describe"]):
+            return 'Here they are: ["Abnormal Q waves", "T-wave inversions", "lucky wave"]', "stop"
         members = ["inferior infarct", "anterior infarct"]
         return json.dumps({"Myocardial Infarction": members, "arrhythmia": ["atrial fibrillation", "pvc"]}), "stop"
 

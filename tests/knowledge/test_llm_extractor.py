@@ -1,18 +1,13 @@
 """The paper's pipeline over a server of this machine: what becomes a label, and what is set aside."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kmerl_jax.knowledge import llm_extractor
-from kmerl_jax.knowledge.llm import Answer, Server
+from kmerl_jax.knowledge.llm import Server
 from kmerl_jax.knowledge.llm_extractor import (
     PROMPTS,
     ancestors,
     estimate,
-    parse_list,
-    parse_object,
-    parse_verdict,
     read,
     stands_in,
 )
@@ -177,37 +172,6 @@ def test_estimate_is_what_is_then_asked(server, served):
         "superclasses": 1,
     }
     assert served.asked.total() == 13
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("[Sinus rhythm, PVC]", ["sinus rhythm", "pvc"]),
-        ('Here it is: ["Sinus  Rhythm", "PVC"].', ["sinus rhythm", "pvc"]),
-        ("['a', 'b']", ["a", "b"]),
-        ("[a,\nb]", ["a", "b"]),
-        ("[a] [b]", ["a"]),
-        ("[]", []),
-        ("[ , ]", []),
-        ("none", "malformed"),
-        ("[1, 2]", "malformed"),
-    ],
-)
-def test_parse_list(text, expected):
-    assert parse_list(Answer(text, "stop")) == expected
-
-
-@given(st.text(), st.sampled_from(["stop", "length", "content_filter", "rejected"]))
-def test_no_answer_makes_a_parser_fail(text, end):
-    answer = Answer(text, end)
-    assert isinstance(parse_list(answer), (list, str))
-    assert isinstance(parse_object(answer), (dict, str))
-    assert parse_verdict(answer) in {"YES", "NO", "malformed", "cut off", "refused", "rejected"}
-
-
-def test_deeply_nested_json_is_malformed():
-    assert parse_object(Answer('{"a":' * 100_000 + "}", "stop")) == "malformed"
-    assert isinstance(parse_list(Answer("[" * 100_000 + "]", "stop")), list)  # no text has such words in it
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""What is made of a language model's answers, however they end."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kmerl_jax.knowledge.answers import Aside, parse_list, parse_object, parse_verdict
+from kmerl_jax.knowledge.llm import Answer
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[Sinus rhythm, PVC]", ["sinus rhythm", "pvc"]),
+        ('Here it is: ["Sinus  Rhythm", "PVC"].', ["sinus rhythm", "pvc"]),
+        ("['a', 'b']", ["a", "b"]),
+        ("[a,\nb]", ["a", "b"]),
+        ("[a] [b]", ["a"]),
+        ("[]", []),
+        ("[ , ]", []),
+        ("none", "malformed"),
+        ("[1, 2]", "malformed"),
+    ],
+)
+def test_parse_list(text, expected):
+    assert parse_list(Answer(text, "stop")) == expected
+
+
+@given(st.text(), st.sampled_from(["stop", "length", "content_filter", "rejected"]))
+def test_no_answer_makes_a_parser_fail(text, end):
+    answer = Answer(text, end)
+    assert isinstance(parse_list(answer), (list, str))
+    assert isinstance(parse_object(answer), (dict, str))
+    assert parse_verdict(answer) in {"YES", "NO", "malformed", "cut off", "refused", "rejected"}
+
+
+def test_deeply_nested_json_is_malformed():
+    assert parse_object(Answer('{"a":' * 100_000 + "}", "stop")) == "malformed"
+    assert isinstance(parse_list(Answer("[" * 100_000 + "]", "stop")), list)  # no text has such words in it
+
+
+def test_aside_counts_all_and_shows_a_few():
+    aside = Aside()
+    for n in range(7):
+        aside.put("rare" if n == 3 else "frequent", f"example\n {n}" + "x" * 300)
+    said = aside.as_dict()
+    assert [(reason, one["count"], len(one["examples"])) for reason, one in said.items()] == [
+        ("frequent", 6, 5),
+        ("rare", 1, 1),
+    ]
+    assert said["rare"]["examples"] == [("example 3" + "x" * 300)[:200]]
