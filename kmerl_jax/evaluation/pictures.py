@@ -83,7 +83,8 @@ def bars(groups: Mapping[str, Mapping[str, dict]], published: Mapping[str, Mappi
     axes.axhline(0.5, color="0.8", lw=0.8, zorder=0)
     axes.set_ylabel("macro AUROC, 95 % interval")
     axes.set_title(title, fontsize=10, loc="left")
-    figure.legend(loc="outside lower center", fontsize=8, ncol=3, frameon=False)
+    columns = 3 if max(map(len, ours)) < 35 else 2
+    figure.legend(loc="outside lower center", fontsize=8, ncol=columns, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure
