@@ -184,7 +184,10 @@ def _groups(results: dict) -> list[str]:
 
 def matched(results: dict) -> list[dict]:
     """Of a domain transfer, one of the two directions of each two tasks: what goes with what is the same from both."""
-    pairs = {frozenset((one["source"], one["target"])): one for one in results["tasks"].values() if "links" in one}
+    pairs: dict[frozenset, dict] = {}
+    for about in results["tasks"].values():
+        if "links" in about:
+            pairs.setdefault(frozenset((about["source"], about["target"])), about)
     return list(pairs.values())
 
 
@@ -216,15 +219,19 @@ def _overlaps(results: dict) -> list[str]:
         left, right = about["source"], about["target"]
         rows = [
             [
-                f"{link['source']}: {about['names'][left][link['source']]}",
+                _called(link["source"], about["names"][left]),
                 link["relation"],
-                f"{link['target']}: {about['names'][right][link['target']]}",
+                _called(link["target"], about["names"][right]),
                 "; ".join(overlap.describe(entity) for entity in link["by"]),
             ]
             for link in about["links"]
         ]
         lines += [*_table([left, "", right, "by"], rows), *(f"- {line}" for line in left_out(about)), ""]
     return lines
+
+
+def _called(code: str, names: dict[str, str]) -> str:
+    return code if names[code] == code else f"{code}: {names[code]}"
 
 
 def _best_epochs(results: dict) -> list[str]:

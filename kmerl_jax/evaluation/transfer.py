@@ -20,6 +20,7 @@ from kmerl_jax.evaluation.overlap import Overlap
 from kmerl_jax.evaluation.task import Task
 
 Groups = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+Columns = Sequence[Sequence[int]]
 _ORACLE = "test (oracle)"
 
 
@@ -81,31 +82,26 @@ class Domain:
         features, there = self.answers.features(part, encoder, self.train_view)
         return features[there], part.labels[there]
 
-    def thresholds(self, probes: Probes, encoder: str, groups: Sequence[Sequence[str]]) -> np.ndarray:
-        """[S, G], chosen on the validation records."""
+    def thresholds(self, probes: Probes, encoder: str, columns: Columns) -> np.ndarray:
+        """[S, G], of groups of this data set's classes, chosen on its validation records."""
         features, labels = self._seen("val", encoder)
-        scores = self.unite(linear_probe.predict(probes.best, features), groups)
-        return scoring.thresholds(scores, self.unite(labels, groups), np.ones(len(labels), bool))
-
-    def unite(self, values: np.ndarray, groups: Sequence[Sequence[str]]) -> np.ndarray:
-        """See `unite`, of groups of codes of this data set's classes."""
-        return unite(values, [[self.task.codes.index(code) for code in group] for group in groups])
+        scores = highest(linear_probe.predict(probes.best, features), columns)
+        return scoring.thresholds(scores, any_of(labels, columns), np.ones(len(labels), bool))
 
 
-def unite(values: np.ndarray, columns: Sequence[Sequence[int]]) -> np.ndarray:
-    """Scores or labels of groups of classes.
+def highest(scores: np.ndarray, columns: Columns) -> np.ndarray:
+    """Scores [..., G] of groups of classes, given [..., C] of the classes and the columns of each group."""
+    return np.stack([scores[..., list(group)].max(-1) for group in columns], axis=-1)
 
-    Args:
-        values: [..., C], scores, or int8 labels: 1, 0, -1 (not known).
-        columns: the classes of each of G groups.
 
-    Returns:
-        [..., G]: of scores the highest. A label is positive if any is; else not known if any is not.
-    """
-    parts = [values[..., list(group)] for group in columns]
-    if values.dtype == np.int8:
-        parts = [np.where((part == 1).any(-1, keepdims=True), 1, part.min(-1, keepdims=True)) for part in parts]
-    return np.stack([part.max(-1) for part in parts], axis=-1).astype(values.dtype)
+def any_of(labels: np.ndarray, columns: Columns) -> np.ndarray:
+    """Labels [R, G] int8 of groups of classes, given [R, C]: 1 if any is, else -1 (not known) if any is, else 0."""
+    parts = [labels[:, list(group)] for group in columns]
+    return np.stack([np.where((part == 1).any(1), 1, part.min(1)) for part in parts], axis=1).astype(np.int8)
+
+
+def _columns(task: Task, groups: Sequence[Sequence[str]]) -> Columns:
+    return [[task.codes.index(code) for code in group] for group in groups]
 
 
 def pairs(tasks: Mapping[str, Task]) -> tuple[dict[str, Pair], list[str]]:
@@ -153,9 +149,9 @@ def _taught(source: Task, shared: Overlap) -> tuple[Groups, list[str]]:
 
 def _united(source: str, target: Task, groups: Groups) -> Task:
     """The target with one class for each group."""
-    columns = [[target.codes.index(code) for code in codes] for _, codes in groups]
+    columns = _columns(target, [codes for _, codes in groups])
     parts = {
-        split: dataclasses.replace(part, labels=unite(part.labels, columns)) for split, part in target.parts.items()
+        split: dataclasses.replace(part, labels=any_of(part.labels, columns)) for split, part in target.parts.items()
     }
     return Task(
         name=f"{source}-to-{target.name}",
@@ -178,8 +174,8 @@ def describe(pair: Pair, source: Task, target: Task) -> dict:
         "source", "target": labels; "names": of both, code -> name; "links", "groups" and "left_out" of the overlap;
         "learnt_positives": of each class of the pair's task, the records that teach it.
     """
-    columns = [[source.codes.index(code) for code in codes] for codes, _ in pair.groups]
-    positives = (unite(source.parts["train"].labels, columns) == 1).sum(0)
+    columns = _columns(source, [codes for codes, _ in pair.groups])
+    positives = (any_of(source.parts["train"].labels, columns) == 1).sum(0)
     sides = (pair.source, source), (pair.target, target)
     return {
         "source": pair.source,
@@ -229,11 +225,11 @@ def evaluate(
 
 
 def _by_name(pair: Pair, target: Domain, kind: str, prompts: Mapping[str, str] | None, weights: np.ndarray) -> dict:
-    groups, scored = [codes for _, codes in pair.groups], {}
+    columns, scored = _columns(target.task, [codes for _, codes in pair.groups]), {}
     for split in ("val", "test"):
         part = target.task.parts[split]
         scores, seen = zero_shot.scores(target.answers, target.task, part, target.view, kind, prompts)
-        scored[split] = target.unite(scores, groups)[None], seen
+        scored[split] = highest(scores, columns)[None], seen
     chosen, origin = ("test", _ORACLE) if target.protocol == "merl" else ("val", "val")
     cuts = scoring.thresholds(scored[chosen][0], pair.task.parts[chosen].labels, scored[chosen][1])
     return scoring.score(pair.task, *scored["test"], weights, cuts) | {"threshold_from": origin}
@@ -247,12 +243,12 @@ def _probed(pair: Pair, learnt: Domain, target: Domain, encoder: str, ratio: flo
     if probes is None or not seen.any():
         nothing = np.full((1, *test.labels.shape), np.nan)
         return scoring.score(pair.task, nothing, seen, weights) | linear_probe.NOBODY
-    groups = [of_target if own else of_source for of_source, of_target in pair.groups]
-    scores, origin = learnt.unite(linear_probe.predict(probes.best, features), groups), "val" if own else "source's val"
+    columns = _columns(learnt.task, [of_target if own else of_source for of_source, of_target in pair.groups])
+    scores, origin = highest(linear_probe.predict(probes.best, features), columns), "val" if own else "source's val"
     if target.protocol == "merl":
         cuts, origin = scoring.thresholds(scores, test.labels, seen), _ORACLE
     else:
-        cuts = learnt.thresholds(probes, encoder, groups)
+        cuts = learnt.thresholds(probes, encoder, columns)
     result = scoring.score(pair.task, scores, seen, weights, cuts)
     return result | {
         "records": probes.records,
