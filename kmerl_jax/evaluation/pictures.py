@@ -55,9 +55,9 @@ def bars(groups: Mapping[str, Mapping[str, dict]], published: Mapping[str, Mappi
     ours = list(dict.fromkeys(name for series in groups.values() for name in series))
     theirs = [name for name, values in published.items() if set(values) & set(groups)]
     width = 0.8 / (len(ours) + len(theirs))
-    figure, axes = plt.subplots(
-        figsize=(max(6, 1.2 + 0.13 * len(groups) * (len(ours) + len(theirs))), 4.6), layout="constrained"
-    )
+    letters = max(len(line) for name in groups for line in name.splitlines())
+    place = max(0.13 * (len(ours) + len(theirs)), 0.09 * letters)  # inches, of a task
+    figure, axes = plt.subplots(figsize=(max(6, 1.2 + place * len(groups)), 4.6), layout="constrained")
     styles = _styles(ours)
     for n, name in enumerate(ours):
         places = [place + n * width for place, task in enumerate(groups) if name in groups[task]]

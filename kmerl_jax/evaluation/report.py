@@ -3,6 +3,7 @@
 import functools
 import importlib.resources
 import math
+import textwrap
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -354,7 +355,8 @@ def _pictures(results: dict) -> Iterator[tuple[str, object, str]]:
         per_class = next(iter(shown.values()))["per_class"]
         names = sorted(about["classes"], key=lambda name: -_or_zero(per_class[name]["auroc"]))
         series = [(what, one["per_class"], one["macro_auroc"]) for what, one in shown.items()]
-        figure, axes = pictures.intervals(series, names, [f"{n} ({per_class[n]['positives']})" for n in names])
+        labels = [textwrap.fill(f"{name} ({per_class[name]['positives']})", 60) for name in names]
+        figure, axes = pictures.intervals(series, names, labels)
         axes.set_xlabel("AUROC, 95 % interval over patients (in brackets: positive records)", fontsize=9)
         axes.set_title(f"{task}, {first[task]}: {about['records']:,} {about['split']} records", fontsize=9, loc="left")
         figure.legend(loc="outside lower center", fontsize=8, frameon=False)
