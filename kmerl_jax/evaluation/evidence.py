@@ -54,7 +54,7 @@ def gather(path: Path) -> list[dict]:
             found.append(_entry("", what, parse_leads(leads), scored))
     for file in sorted(path.glob("evaluation/*/results.json")):
         results = _read(file)
-        if results["task"] == "domain_transfer":  # its classes are several at once, and called by their codes
+        if results.get("task") == "domain_transfer":  # its classes are several at once, and called by their codes
             continue
         for label, about in results["tasks"].items():
             what = f"{about['records']:,} {about['split']} records of {label}"
