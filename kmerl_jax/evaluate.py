@@ -4,6 +4,8 @@
     python -m kmerl_jax.evaluate --task=zero_shot --run=runs/mimic --store=data/csn --labels=csn_clean --leads=I,II
     python -m kmerl_jax.evaluate --task=linear_probe --run=runs/mimic --store=data/csn --labels=csn_clean --splits=MERL
     python -m kmerl_jax.evaluate --task=partial_leads --run=runs/mimic --store=data/cpsc2018 --labels=cpsc2018
+    python -m kmerl_jax.evaluate --task=domain_transfer --run=runs/mimic --store=data/ptb_xl,data/cpsc2018 \\
+        --labels=ptb_xl.super,cpsc2018
 
 Several labels, and the stores that they need, are separated by commas: all six tasks can be one command. It writes
 report.md with pictures, and results.json. What a model says of a store is kept in the run directory and computed once.
@@ -64,7 +66,9 @@ _ENCODERS = flags.DEFINE_list(
     "Of a probe: pretrained, random, or (they train for long) fine_tuned, supervised. Default pretrained,random; of "
     "fine_tune, fine_tuned,supervised.",
 )
-_RATIOS = flags.DEFINE_list("ratios", ["0.01", "0.1", "1"], "Shares of the training records.")
+_RATIOS = flags.DEFINE_list(
+    "ratios", None, "Shares of the training records. Default 0.01,0.1,1; of domain_transfer 1, as MERL has it."
+)
 _SEEDS = flags.DEFINE_integer("seeds", 3, "Probes of each share below 1.", lower_bound=1)
 _EPOCHS = flags.DEFINE_integer("epochs", None, "Default 100 of a probe, 20 of fine-tuning.", lower_bound=1)
 _RATE = flags.DEFINE_float("learning_rate", None, "Default 1e-3 of a probe, 2e-4 of fine-tuning.", lower_bound=0)
@@ -98,6 +102,10 @@ def evaluate(how: experiment.Options) -> None:
     results = experiment.evaluate(
         run, tasks, how, out, lambda what: command.Progress(what, "ECGs"), lambda *scored: tell(run, *scored)
     )
+    for about in report.matched(results):
+        groups = [f"{' + '.join(one)} = {' + '.join(other)}" for one, other in about["groups"]]
+        head = f"{about['source']} = {about['target']}: {'; '.join(groups)}"
+        log.info("\n  ".join([head, *report.left_out(about)]))
     if jax.process_index() == 0:
         report.save(results | {"flags": chosen()}, out)
     log.info("\n  ".join(["not comparable with published numbers:", *results["not_comparable"]]))
@@ -127,6 +135,8 @@ def options() -> experiment.Options:
     """
     kind, rate = _TASK.value, {} if _RATE.value is None else {"learning_rate": _RATE.value}
     length = {} if _EPOCHS.value is None else {"epochs": _EPOCHS.value}
+    usual = ["1"] if kind == "domain_transfer" else ["0.01", "0.1", "1"]
+    ratios = usual if _RATIOS.value is None else _RATIOS.value
     known = {"fine_tune": fine_tune.STARTS, "linear_probe": (*ENCODERS, *fine_tune.STARTS)}.get(kind, ENCODERS)
     return experiment.Options(
         kind=kind,
@@ -137,7 +147,7 @@ def options() -> experiment.Options:
         scores=members("scores", _SCORES.value or (), zero_shot.SCORES),
         prompts=zero_shot.read_prompts(Path(_PROMPTS.value)) if _PROMPTS.value else None,
         encoders=members("encoders", _ENCODERS.value or known[:2], known),
-        ratios=shares(_RATIOS.value),
+        ratios=shares(ratios),
         seeds=_SEEDS.value,
         probe=linear_probe.Settings(**rate, **length),
         fine_tune=fine_tune.Settings(**rate, **length),

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib.resources
 import tomllib
+from collections.abc import Sequence
 
 from kmerl_jax.knowledge import ontology
 
@@ -47,6 +48,17 @@ def load() -> dict[str, dict[str, Class]]:
                 raise ValueError(f"classes.toml: class {one.code} of {task} covers {missing[0]!r}, which is no entity")
     # The same classes; what differs is which records count as positive.
     return tasks | {"csn_clean": tasks["csn"]}
+
+
+def covered(task: str, codes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Code -> names of the entities that the class is about.
+
+    Args:
+        task: its name; of one that is not in `classes.toml`, a code is another name of an entity, if of any.
+        codes: of its classes.
+    """
+    listed = load().get(task)
+    return {code: listed[code].covers if listed else (ontology.load().canonical(code),) for code in codes}
 
 
 def names(classes: list[Class], label_names: dict[str, str], spelling: str) -> tuple[str, ...]:

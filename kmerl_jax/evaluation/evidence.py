@@ -54,6 +54,8 @@ def gather(path: Path) -> list[dict]:
             found.append(_entry("", what, parse_leads(leads), scored))
     for file in sorted(path.glob("evaluation/*/results.json")):
         results = _read(file)
+        if results.get("task") == "domain_transfer":  # its classes are several at once, and called by their codes
+            continue
         for label, about in results["tasks"].items():
             what = f"{about['records']:,} {about['split']} records of {label}"
             for leads, scored in about["lead_sets"].items():

@@ -1,6 +1,7 @@
 """An evaluation: tasks, sets of leads and ways of scoring, put together into one set of results."""
 
 import dataclasses
+import functools
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -12,14 +13,14 @@ import numpy as np
 
 import kmerl_jax
 from kmerl_jax.cohorts.store import Store
-from kmerl_jax.evaluation import downstream, fine_tune, linear_probe, metrics, report, seen_unseen, zero_shot
+from kmerl_jax.evaluation import downstream, fine_tune, linear_probe, metrics, report, seen_unseen, transfer, zero_shot
 from kmerl_jax.evaluation.answers import ENCODERS, Answers
 from kmerl_jax.evaluation.inference import View
 from kmerl_jax.evaluation.pretrained import Pretrained
 from kmerl_jax.evaluation.task import Task, own
 from kmerl_jax.signals.leads import LIMB, STANDARD
 
-KINDS = ("zero_shot", "linear_probe", "partial_leads", "seen_unseen", "fine_tune")
+KINDS = ("zero_shot", "linear_probe", "partial_leads", "seen_unseen", "fine_tune", "domain_transfer")
 PROTOCOLS = ("strict", "merl")
 _MERL_CPSC_SAMPLES = 2500  # the rest is zero
 
@@ -145,7 +146,7 @@ def evaluate(
     Args:
         run: the model.
         tasks: label -> store and task.
-        options: how.
+        options: how; of a domain transfer, every ordered pair of tasks is scored, else every task.
         folder: where trainings on labels keep their checkpoints.
         progress: makes, of what is done, a function of the ECGs done and the number in all.
         tell: called with the label, the name of the leads and what was scored, as soon as it was.
@@ -160,27 +161,38 @@ def evaluate(
     batch_size, by_name = options.batch_size or run.config.evaluation.batch_size, _scores(run, options)
     options = dataclasses.replace(options, batch_size=batch_size, scores=by_name)
     learning = options.kind not in ("zero_shot", "seen_unseen")
-    notes = check_patients(run, tasks, options.protocol, learning)
+    pairs: dict[str, transfer.Pair] = {}
+    passed_over: list[str] = []
+    if options.kind == "domain_transfer":
+        pairs, passed_over = transfer.pairs({label: task for label, (_, task) in tasks.items()})
+    notes = check_patients(run, tasks, options.protocol, learning) + passed_over
     for _, task in tasks.values():  # before anything is computed that an error would lose
         if learning:
             task.check_learnable()
         if "cosine" in options.scores:
             zero_shot.texts(task, options.prompts)
     answers = _answers(run, tasks, options, progress)
+    domain = _domains(tasks, answers, options)
+    of_pairs = {name: (tasks[pair.target][0], pair.task) for name, pair in pairs.items()}
     results = {}
-    for label, (store, task) in tasks.items():
+    for label, (store, task) in (of_pairs or tasks).items():
         groups = seen_unseen.groups(run, task, options.rule) if options.kind == "seen_unseen" else {}
-        results[label] = _describe(task, options.prompts) | {"groups": groups, "lead_sets": {}}
-        samples = _MERL_CPSC_SAMPLES if options.protocol == "merl" and label == "cpsc2018" else None
-        if samples is not None:
-            task = dataclasses.replace(task, parts={split: part.first_windows() for split, part in task.parts.items()})
+        pair = pairs.get(label)
+        asked = tasks[pair.target][1] if pair else task
+        results[label] = _describe(task, asked, options.prompts) | {"groups": groups, "lead_sets": {}}
+        if pair:
+            results[label] |= transfer.describe(pair, tasks[pair.source][1], asked)
         for leads, members in options.leads.items():
-            view = View(store, members, options.derive, samples)
-            before, computed = time.perf_counter(), len(answers[store.path].cost)
-            scored = _score(answers[store.path], task, view, options, groups, folder, progress)
+            before, computed = time.perf_counter(), _computing(answers)
+            if pair:
+                domains = domain(pair.source, members), domain(pair.target, members)
+                how = options.scores, options.prompts, options.encoders, options.ratios
+                scored = transfer.evaluate(pair, *domains, *how)
+            else:
+                shown, view = _shown(label, store, task, members, options)
+                scored = _score(answers[store.path], shown, view, options, groups, folder, progress)
             results[label]["lead_sets"][leads] = scored
-            seconds = time.perf_counter() - before
-            seconds -= sum(one["seconds"] for one in answers[store.path].cost[computed:])
+            seconds = time.perf_counter() - before - (_computing(answers) - computed)
             what = f"{label}, {leads}: everything but the encoder's answers"
             answers[store.path].cost.append({"what": what, "ecgs": None, "seconds": seconds})
             tell(label, leads, scored)
@@ -208,7 +220,9 @@ def _scores(run: Pretrained, options: Options) -> tuple[str, ...]:
     Raises:
         ValueError: it cannot be asked so, or prompts are given to what takes names.
     """
-    if options.kind not in ("zero_shot", "partial_leads", "seen_unseen"):
+    if options.kind in ("linear_probe", "fine_tune"):
+        if options.prompts:
+            raise ValueError(f"--prompts are for scores by name, which {options.kind} has none of")
         return options.scores
     known = run.model.scores
     if not known:
@@ -224,7 +238,7 @@ def _scores(run: Pretrained, options: Options) -> tuple[str, ...]:
 def _answers(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], options: Options, progress) -> dict:
     """One for each store: what several tasks need is computed once."""
     answers = {}
-    learning = options.kind in ("linear_probe", "partial_leads")
+    learning = options.kind in ("linear_probe", "partial_leads", "domain_transfer")
     for store in {store.path: store for store, _ in tasks.values()}.values():
         own = [task for of, task in tasks.values() if of is store]
         names = tuple(sorted({name for task in own for name in task.names}))
@@ -232,6 +246,35 @@ def _answers(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], options: 
         rows = np.unique(np.concatenate([part.rows for part in parts]))
         answers[store.path] = Answers(run, names, rows, options.batch_size, options.seed, progress)
     return answers
+
+
+def _computing(answers: Mapping[Path, Answers]) -> float:
+    """Seconds that encoders took so far."""
+    return sum(one["seconds"] for answer in answers.values() for one in answer.cost if one["ecgs"])
+
+
+def _shown(label: str, store: Store, task: Task, members: tuple[str, ...], options: Options) -> tuple[Task, View]:
+    """A task and what is shown of its records, as the protocol has them."""
+    if options.protocol != "merl" or label != "cpsc2018":
+        return task, View(store, members, options.derive)
+    task = dataclasses.replace(task, parts={split: part.first_windows() for split, part in task.parts.items()})
+    return task, View(store, members, options.derive, _MERL_CPSC_SAMPLES)
+
+
+def _domains(
+    tasks: Mapping[str, tuple[Store, Task]], answers: Mapping[Path, Answers], options: Options
+) -> Callable[[str, tuple[str, ...]], transfer.Domain]:
+    """The data set of a label, seen with some leads: one, however many pairs it is in."""
+
+    @functools.cache
+    def domain(label: str, members: tuple[str, ...]) -> transfer.Domain:
+        store, whole = tasks[label]
+        task, view = _shown(label, store, whole, members, options)
+        learnt = dataclasses.replace(view, leads=options.train_leads or members)
+        how = options.protocol, options.seeds, options.probe
+        return transfer.Domain(answers[store.path], task, view, learnt, *how)
+
+    return domain
 
 
 def _score(answers: Answers, task: Task, view: View, options: Options, groups, folder: Path, progress) -> dict:
@@ -271,7 +314,7 @@ def _means(results: dict, run: Pretrained) -> dict[str, dict[str, float]]:
     return {leads: {what: float(np.mean(each)) for what, each in whats.items()} for leads, whats in values.items()}
 
 
-def _describe(task: Task, prompts: Mapping[str, str] | None) -> dict:
+def _describe(task: Task, asked: Task, prompts: Mapping[str, str] | None) -> dict:
     return {
         "title": task.title,
         "split": task.split,
@@ -279,7 +322,7 @@ def _describe(task: Task, prompts: Mapping[str, str] | None) -> dict:
         "patients": len(np.unique(task.scored.patients)),
         "splits": downstream.count(task.parts),
         "classes": dict(zip(task.names, task.codes, strict=True)),
-        "prompts": {code: prompts[code] for code in task.codes if code in prompts} if prompts else None,
+        "prompts": {code: prompts[code] for code in asked.codes if code in prompts} if prompts else None,
         "checksum": task.checksum,
     }
 
@@ -311,7 +354,7 @@ def _not_comparable(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], op
         if task.split == "val":
             own.append("there is no test split: validation records are scored")
         empty = int((~(task.scored.labels == 1).any(0)).sum())
-        if empty:
+        if empty and options.kind != "domain_transfer":
             own.append(f"{empty} of {len(task.names)} classes have no positive record and are in no macro")
         for note in own:
             of_tasks.setdefault(note, []).append(label)
@@ -320,6 +363,9 @@ def _not_comparable(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], op
         notes.append("thresholds of F1 and accuracy are chosen on the test records, as MERL does: an oracle")
     elif options.kind in ("linear_probe", "partial_leads"):
         notes.append("published probes are the maximum over test epochs; these are chosen on validation records")
+    if options.kind == "domain_transfer":
+        notes.append("classes are matched by this ontology (below), not by MERL's own table: macros may be of others")
+        notes.append("people of different data sets are taken for different people; no id tells")
     if options.derive and any(len(set(leads) & set(LIMB)) >= 2 for leads in options.leads.values()):
         notes.append("limb leads that are not among the chosen ones were computed from two that are")
     if options.train_leads and set(options.encoders) & set(fine_tune.STARTS):

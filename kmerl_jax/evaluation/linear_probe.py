@@ -19,6 +19,9 @@ from kmerl_jax.evaluation.answers import Answers
 from kmerl_jax.evaluation.inference import View
 from kmerl_jax.evaluation.task import Task
 
+NOBODY = {"records": 0, "epochs": [], "threshold_from": None}
+"""Of a probe that no record showed any of the leads."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -35,6 +38,26 @@ class Settings:
     batch_size: int = 16
     epochs: int = 100
     warmup_steps: int = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Probes:
+    """What was learnt from a share of the training records, by probes that differ in their seed alone.
+
+    Attributes:
+        heads: [S, epochs, D + 1, C], the weights after each epoch.
+        epochs: which of them, counted from 0, was the best on validation records, of each of S.
+        records: that each learnt from.
+    """
+
+    heads: np.ndarray
+    epochs: tuple[int, ...]
+    records: int
+
+    @property
+    def best(self) -> np.ndarray:
+        """[S, D + 1, C], the weights after the best epoch."""
+        return self.heads[np.arange(len(self.heads)), self.epochs]
 
 
 def fit(
@@ -137,6 +160,33 @@ def subset(count: int, ratio: float, seed: int, protocol: str) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(count)[:chosen])
 
 
+def learn(
+    train: tuple[np.ndarray, np.ndarray],
+    val: tuple[np.ndarray, np.ndarray],
+    ratio: float,
+    seeds: int,
+    protocol: str,
+    settings: Settings,
+) -> Probes:
+    """Trains probes on a share of the training records, and chooses the epoch of each.
+
+    Args:
+        train: features [N, D] and labels [N, C] of the training records.
+        val: the same of the validation records.
+        ratio: of the training records.
+        seeds: how many probes of a share below 1; of the whole there is one.
+        protocol: as of `subset`.
+        settings: of the training.
+    """
+    count = 1 if ratio == 1 else seeds
+    subsets = np.stack([subset(len(train[0]), ratio, seed, protocol) for seed in range(count)])
+    heads = fit(*train, subsets, np.arange(count), settings)
+    curves = [macro_auroc(predict(head, val[0]), val[1]) for head in heads]
+    # Without a class to choose by, the last epoch it is.
+    epochs = tuple(int(np.nanargmax(curve)) if np.isfinite(curve).any() else len(curve) - 1 for curve in curves)
+    return Probes(heads, epochs, subsets.shape[1])
+
+
 def evaluate(
     answers: Answers,
     task: Task,
@@ -171,7 +221,7 @@ def evaluate(
     task.check_learnable()
     train, val, test = (task.parts[split] for split in ("train", "val", "test"))
     weights = metrics.patient_weights(test.patients)
-    nobody = {"records": 0, "epochs": [], "threshold_from": None}
+    how = {"seeds": seeds, "protocol": protocol, "settings": settings}
     results = {}
     for encoder in encoders:
         learnt, there = answers.features(train, encoder, train_view or view)
@@ -182,25 +232,19 @@ def evaluate(
         for ratio in ratios:
             if not (there.any() and chosen_there.any() and seen.any()):
                 nothing = np.full((1, *test.labels.shape), np.nan)
-                results[encoder][share(ratio)] = scoring.score(task, nothing, seen, weights) | nobody
+                results[encoder][share(ratio)] = scoring.score(task, nothing, seen, weights) | NOBODY
                 continue
-            count = 1 if ratio == 1 else seeds
-            subsets = np.stack([subset(len(labels), ratio, seed, protocol) for seed in range(count)])
-            heads = fit(features, labels, subsets, np.arange(count), settings)
-            on_val = [macro_auroc(predict(head, chosen[chosen_there]), val.labels[chosen_there]) for head in heads]
-            # Without a class to choose by, the last epoch it is.
-            epochs = [int(np.nanargmax(curve)) if np.isfinite(curve).any() else len(curve) - 1 for curve in on_val]
-            best = np.stack([head[epoch] for head, epoch in zip(heads, epochs, strict=True)])
-            scores = predict(best, scored)
+            probes = learn((features, labels), (chosen[chosen_there], val.labels[chosen_there]), ratio, **how)
+            scores = predict(probes.best, scored)
             if protocol == "merl":
                 cuts = scoring.thresholds(scores, test.labels, seen)
             else:
-                cuts = scoring.thresholds(predict(best, chosen), val.labels, chosen_there)
+                cuts = scoring.thresholds(predict(probes.best, chosen), val.labels, chosen_there)
             result = scoring.score(task, scores, seen, weights, cuts)
-            result |= {"records": subsets.shape[1], "epochs": [epoch + 1 for epoch in epochs]}
+            result |= {"records": probes.records, "epochs": [epoch + 1 for epoch in probes.epochs]}
             result["threshold_from"] = "test (oracle)" if protocol == "merl" else "val"
             if protocol == "merl":
-                on_test = [macro_auroc(predict(head, scored[seen]), test.labels[seen]) for head in heads]
+                on_test = [macro_auroc(predict(head, scored[seen]), test.labels[seen]) for head in probes.heads]
                 result["maximum_over_test_epochs"] = [float(np.nanmax(curve)) for curve in on_test]
             results[encoder][share(ratio)] = result
     return results

@@ -55,9 +55,9 @@ def bars(groups: Mapping[str, Mapping[str, dict]], published: Mapping[str, Mappi
     ours = list(dict.fromkeys(name for series in groups.values() for name in series))
     theirs = [name for name, values in published.items() if set(values) & set(groups)]
     width = 0.8 / (len(ours) + len(theirs))
-    figure, axes = plt.subplots(
-        figsize=(max(6, 1.2 + 0.13 * len(groups) * (len(ours) + len(theirs))), 4.6), layout="constrained"
-    )
+    letters = max(len(line) for name in groups for line in name.splitlines())
+    place = max(0.13 * (len(ours) + len(theirs)), 0.09 * letters)  # inches, of a task
+    figure, axes = plt.subplots(figsize=(max(6, 1.2 + place * len(groups)), 4.6), layout="constrained")
     styles = _styles(ours)
     for n, name in enumerate(ours):
         places = [place + n * width for place, task in enumerate(groups) if name in groups[task]]
@@ -83,7 +83,8 @@ def bars(groups: Mapping[str, Mapping[str, dict]], published: Mapping[str, Mappi
     axes.axhline(0.5, color="0.8", lw=0.8, zorder=0)
     axes.set_ylabel("macro AUROC, 95 % interval")
     axes.set_title(title, fontsize=10, loc="left")
-    figure.legend(loc="outside lower center", fontsize=8, ncol=3, frameon=False)
+    columns = 3 if max(map(len, ours)) < 35 else 2
+    figure.legend(loc="outside lower center", fontsize=8, ncol=columns, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure

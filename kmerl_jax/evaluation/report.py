@@ -3,11 +3,12 @@
 import functools
 import importlib.resources
 import math
+import textwrap
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kmerl_jax.evaluation import files, pictures
+from kmerl_jax.evaluation import files, overlap, pictures
 from kmerl_jax.evaluation.linear_probe import share
 from kmerl_jax.evaluation.pictures import number
 from kmerl_jax.evaluation.scoring import FREQUENT
@@ -20,7 +21,9 @@ _HEADS = {
     "partial_leads": "Partial leads",
     "seen_unseen": "Seen and unseen classes",
     "fine_tune": "Fine-tuning",
+    "domain_transfer": "Domain transfer",
 }
+_LEARNT_ON = {"transfer": "transferred ", "in_domain": "in-domain "}
 _ENCODERS = {
     "pretrained": "probe, pretrained encoder",
     "random": "probe, random encoder",
@@ -42,8 +45,8 @@ def save(results: dict, folder: Path) -> None:
     for name, figure, caption in _pictures(results):
         files.write_picture(folder / f"{name}.png", figure)
         shown += [f"![{caption}]({name}.png)", ""]
-    page = [*_opening(results), *_macros(results), *shown, *_groups(results), *_best_epochs(results)]
-    page += [*_classes(results), *_published_table(results), *_cost(results), *_origin(results)]
+    page = [*_opening(results), *_macros(results), *shown, *_groups(results), *_overlaps(results)]
+    page += [*_best_epochs(results), *_classes(results), *_published_table(results), *_cost(results), *_origin(results)]
     files.write_text(folder / "report.md", "\n".join(page))
 
 
@@ -60,7 +63,7 @@ def parts(scored: dict, texts_from_labels: bool) -> Iterator[tuple[str, dict]]:
             continue
         for encoder, shares in one.items():
             for part, result in shares.items():
-                yield f"{_ENCODERS[encoder]}, {part}", result
+                yield f"{_LEARNT_ON.get(kind, '')}{_ENCODERS[encoder]}, {part}", result
 
 
 def published(kind: str, ratios: Sequence[float]) -> dict[str, dict[str, float]]:
@@ -180,6 +183,58 @@ def _groups(results: dict) -> list[str]:
     return [*lines, "", *_table(["task", "leads", "what", "group", "classes", "AUROC", "F1"], rows)]
 
 
+def matched(results: dict) -> list[dict]:
+    """Of a domain transfer, one of the two directions of each two tasks: what goes with what is the same from both."""
+    pairs: dict[frozenset, dict] = {}
+    for about in results["tasks"].values():
+        if "links" in about:
+            pairs.setdefault(frozenset((about["source"], about["target"])), about)
+    return list(pairs.values())
+
+
+def left_out(about: dict) -> list[str]:
+    """The classes of two tasks that are not matched, a line each.
+
+    Args:
+        about: of `matched`.
+    """
+    lines = []
+    for label, codes in about["left_out"].items():
+        said = [f"{code} (wider than {', '.join(parts)})" if parts else code for code, parts in codes.items()]
+        lines.append(f"left out of {label}: {', '.join(said) or 'nothing'}")
+    return lines
+
+
+def _overlaps(results: dict) -> list[str]:
+    if not (pairs := matched(results)):
+        return []
+    lines = [
+        "## Which classes go together",
+        "",
+        "By the entities that they cover, and the superclasses of these in the ontology: = the same, > the left one is",
+        "wider, < the right one is. Classes that go with one class are scored as one: a record is positive if any of",
+        "them is, and its score is the highest of theirs.",
+        "",
+    ]
+    for about in pairs:
+        left, right = about["source"], about["target"]
+        rows = [
+            [
+                _called(link["source"], about["names"][left]),
+                link["relation"],
+                _called(link["target"], about["names"][right]),
+                "; ".join(overlap.describe(entity) for entity in link["by"]),
+            ]
+            for link in about["links"]
+        ]
+        lines += [*_table([left, "", right, "by"], rows), *(f"- {line}" for line in left_out(about)), ""]
+    return lines
+
+
+def _called(code: str, names: dict[str, str]) -> str:
+    return code if names[code] == code else f"{code}: {names[code]}"
+
+
 def _best_epochs(results: dict) -> list[str]:
     rows = [
         [task, leads, what, number(sum(best) / len(best))]
@@ -208,9 +263,13 @@ def _classes(results: dict) -> list[str]:
             cells = [
                 "undefined" if name in one["undefined"] else _interval(one["per_class"][name]) for _, one in columns
             ]
-            rows.append([code, name, str(values[0]["positives"]), *cells])
+            learnt = [str(about["learnt_positives"][name])] if "links" in about else []
+            rows.append([code, name, *learnt, str(values[0]["positives"]), *cells])
+        heads = ["class", "asked as", "positives"]
+        if "links" in about:
+            heads = [about["source"], about["target"], "positives learnt from", "positives scored"]
         lines += [f"### {task}, {leads}", ""]
-        lines += _table(["class", "asked as", "positives", *(what for what, _ in columns)], rows)
+        lines += _table([*heads, *(what for what, _ in columns)], rows)
     return lines
 
 
@@ -286,7 +345,8 @@ def _pictures(results: dict) -> Iterator[tuple[str, object, str]]:
         if set(bars) == _TASKS_OF_THE_PAPER:  # what is published as a mean is a mean of these six
             means = next(iter(results["mean_over_tasks"].values()))
             bars["mean"] = {what: {"macro_auroc": mean, "macro_ci95": [math.nan] * 2} for what, mean in means.items()}
-        yield "tasks", pictures.bars(bars, results["published"], head), "macro AUROC of each task"
+        wrapped = {task.replace("-to-", "\nto "): series for task, series in bars.items()}
+        yield "tasks", pictures.bars(wrapped, results["published"], head), "macro AUROC of each task"
     for task, about in results["tasks"].items():
         # Of a probe, the largest share of the training records; the others are in the tables.
         shares = {what: float(what.rpartition(", ")[2].removesuffix(" %")) for what in macros[task] if what[-1] == "%"}
@@ -295,7 +355,8 @@ def _pictures(results: dict) -> Iterator[tuple[str, object, str]]:
         per_class = next(iter(shown.values()))["per_class"]
         names = sorted(about["classes"], key=lambda name: -_or_zero(per_class[name]["auroc"]))
         series = [(what, one["per_class"], one["macro_auroc"]) for what, one in shown.items()]
-        figure, axes = pictures.intervals(series, names, [f"{n} ({per_class[n]['positives']})" for n in names])
+        labels = [textwrap.fill(f"{name} ({per_class[name]['positives']})", 60) for name in names]
+        figure, axes = pictures.intervals(series, names, labels)
         axes.set_xlabel("AUROC, 95 % interval over patients (in brackets: positive records)", fontsize=9)
         axes.set_title(f"{task}, {first[task]}: {about['records']:,} {about['split']} records", fontsize=9, loc="left")
         figure.legend(loc="outside lower center", fontsize=8, frameon=False)

@@ -33,9 +33,8 @@ def groups(pretrained: Pretrained, task: Task, rule: str) -> dict[str, list[str]
         positives = pretrained.trained_on["positives"]
         known = ontology.load()
         positive = {known.canonical(name) for name in asked if positives.get(name, 0) > 0}
-        covers = classes.load().get(task.name)
-        covered = [covers[code].covers if covers else (known.canonical(code),) for code in task.codes]
-        seen = np.array([bool(positive & set(entities)) for entities in covered])
+        covered = classes.covered(task.name, task.codes)
+        seen = np.array([bool(positive & set(entities)) for entities in covered.values()])
     else:
         raise ValueError(f"unknown rule {rule!r}; --rule is {' or '.join(RULES)}")
     return {

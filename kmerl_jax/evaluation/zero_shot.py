@@ -44,20 +44,33 @@ def evaluate(
     weights = metrics.patient_weights(task.scored.patients)
     results = {}
     for kind in kinds:
-        scores, seen = _scores(answers, task, task.scored, view, kind, prompts)
+        scored, seen = scores(answers, task, task.scored, view, kind, prompts)
         cuts, origin = None, None
         if protocol == "merl":
-            cuts, origin = scoring.thresholds(scores[None], task.scored.labels, seen), f"{task.split} (oracle)"
+            cuts, origin = scoring.thresholds(scored[None], task.scored.labels, seen), f"{task.split} (oracle)"
         elif task.split == "test" and len(task.parts["val"].records):
-            held_out, there = _scores(answers, task, task.parts["val"], view, kind, prompts)
+            held_out, there = scores(answers, task, task.parts["val"], view, kind, prompts)
             cuts, origin = scoring.thresholds(held_out[None], task.parts["val"].labels, there), "val"
-        results[kind] = scoring.score(task, scores[None], seen, weights, cuts, groups) | {"threshold_from": origin}
+        results[kind] = scoring.score(task, scored[None], seen, weights, cuts, groups) | {"threshold_from": origin}
     return results
 
 
-def _scores(
+def scores(
     answers: Answers, task: Task, part: Part, view: View, kind: str, prompts: Mapping[str, str] | None
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Scores by name [R, C] of a part's records, and [R] bool: the record has any of the leads.
+
+    Args:
+        answers: of the model.
+        task: the classes.
+        part: the records, of the task's.
+        view: what is shown of them.
+        kind: of `SCORES`.
+        prompts: as of `evaluate`.
+
+    Raises:
+        ValueError: a class without a prompt.
+    """
     if kind == "query":
         return answers.logits(part, task.names, view)
     return answers.cosines(part, texts(task, prompts), view)

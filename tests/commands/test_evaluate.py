@@ -52,6 +52,11 @@ def test_nothing_is_computed_twice(evaluated, demo_store, tmp_path):
         (["--task=zero_shot", "--scores=cosine", "--prompts=nowhere.json"], "nowhere.json: No such file"),
         (["--task=zero_shot", "--prompts=nowhere.json"], "--prompts are for the cosine"),
         (["--task=linear_probe", "--ratios=2"], "--ratios=2: shares are numbers above 0"),
+        (
+            ["--task=domain_transfer"],
+            "demo alone has nothing to be transferred to. --labels and --store name",
+        ),
+        (["--task=domain_transfer", "--encoders=fine_tuned"], "--encoders: unknown 'fine_tuned'"),
         (["--task=fine_tune", "--encoders=random"], "--encoders: unknown 'random'"),
         (["--task=zero_shot", "--labels=csn"], "--labels=csn needs a store of csn"),
         (["--task=zero_shot", "--run=nowhere"], "nowhere/config.json not found"),

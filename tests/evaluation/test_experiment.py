@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from kmerl_jax.cohorts.store import Store
-from kmerl_jax.evaluation import experiment, fine_tune, linear_probe, pretrained, report
+from kmerl_jax.evaluation import evidence, experiment, fine_tune, linear_probe, pretrained, report
 from kmerl_jax.evaluation.inference import View
 from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.training import sharding
@@ -244,6 +244,41 @@ def test_fine_tuning_and_training_from_scratch(run, rhythm, tmp_path):
     assert folders == ["ptb_xl.rhythm-fine_tuned", "ptb_xl.rhythm-supervised"]
     again = evaluate(run, rhythm, tmp_path, protocol="merl", **changes)
     assert str(again["tasks"]["ptb_xl.rhythm"]["lead_sets"]["II"]["fine_tune"]) == str(scored)
+
+
+def test_domain_transfer(run, demo, rhythm, tmp_path):
+    """A class that is matched with one other is scored by name, and by the target's own probe, as it is without it."""
+    changes = {"ratios": (1.0,), "encoders": ("pretrained",), "leads": {"II": ("II",)}}
+    results = evaluate(run, demo | rhythm, kind="domain_transfer", **changes)
+    assert list(results["tasks"]) == ["demo-to-ptb_xl.rhythm", "ptb_xl.rhythm-to-demo"]
+    about = results["tasks"]["demo-to-ptb_xl.rhythm"]
+    assert about["classes"]["AFIB"] == "atrial fibrillation"
+    scored = about["lead_sets"]["II"]
+    assert scored["transfer"]["pretrained"]["100 %"]["records"] == len(demo["demo"][1].parts["train"].records)
+    for kind, one in (("zero_shot", scored["query"]), ("linear_probe", scored["in_domain"]["pretrained"]["100 %"])):
+        whole = evaluate(run, rhythm, kind=kind, **changes)["tasks"]["ptb_xl.rhythm"]["lead_sets"]["II"]
+        expected = whole["query"] if kind == "zero_shot" else whole["linear_probe"]["pretrained"]["100 %"]
+        assert one["per_class"]["AFIB"] == expected["per_class"]["atrial fibrillation"] | {
+            "code": "atrial fibrillation"
+        }
+
+    report.save(results, tmp_path / "evaluation" / "one")
+    page = (tmp_path / "evaluation" / "one" / "report.md").read_text()
+    assert "| atrial fibrillation | = | AFIB: atrial fibrillation | atrial fibrillation (SCP AFIB, SNOMED CT " in page
+    assert page.count("- left out of ptb_xl.rhythm: ") == 1
+    assert "| demo-to-ptb_xl.rhythm | II | transferred probe, pretrained encoder, 100 % |" in page
+    assert (tmp_path / "evaluation" / "one" / "tasks.png").exists()
+    assert evidence.gather(tmp_path) == []  # what it scores are groups of classes, no findings
+
+
+def test_what_cannot_be_transferred_is_told_before_anything_is_computed(run, demo, rhythm, demo_store, tmp_path):
+    with pytest.raises(ValueError, match="demo alone has nothing to be transferred to"):
+        evaluate(run, demo, kind="domain_transfer")
+    table = Store(demo_store).table.copy()
+    table.loc[table["split"] == "val", "split"] = "train"
+    tasks = experiment.open_tasks([rewritten(demo_store, tmp_path / "store", table).path], ["demo"], None, "raw")
+    with pytest.raises(ValueError, match="needs records to learn from, to choose by and to be scored on"):
+        evaluate(run, tasks | rhythm, kind="domain_transfer")
 
 
 def test_the_page(run, rhythm, tmp_path):
