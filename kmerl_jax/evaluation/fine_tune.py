@@ -78,12 +78,12 @@ def evaluate(
     for start in starts:
         for ratio in ratios:
             chosen = linear_probe.subset(len(train.records), ratio, 0, protocol)
-            params, steps = _train(pretrained, model, task, view, start, chosen, settings, folder)
-            scores, seen = _score(pretrained, model, params, test, view, **how)
+            params, steps = learn(pretrained, model, task, view, start, chosen, settings, folder)
+            scores, seen = score(pretrained, model, params, test, view, **how)
             if protocol == "merl":
                 cuts = scoring.thresholds(scores[None], test.labels, seen)
             else:
-                held_out, there = _score(pretrained, model, params, val, view, **how)
+                held_out, there = score(pretrained, model, params, val, view, **how)
                 cuts = scoring.thresholds(held_out[None], val.labels, there)
             results[start][linear_probe.share(ratio)] = scoring.score(task, scores[None], seen, weights, cuts) | {
                 "records": len(chosen),
@@ -93,7 +93,7 @@ def evaluate(
     return results
 
 
-def _train(
+def learn(
     pretrained: Pretrained,
     model: Classifier,
     task: Task,
@@ -103,7 +103,21 @@ def _train(
     settings: Settings,
     folder: Path,
 ) -> tuple[dict, int]:
-    """Parameters after the last step, and how many steps there were."""
+    """Trains an encoder and a head on records, and gives the parameters and the number of steps.
+
+    Args:
+        pretrained: the model whose encoder begins, or gives its shape.
+        model: that encoder with a head.
+        task: classes and records.
+        view: what is shown of the records.
+        start: of `STARTS`.
+        chosen: indices of the training records.
+        settings: of the training.
+        folder: where the training keeps its metrics and checkpoints.
+
+    Raises:
+        ValueError: the loss became infinite or NaN.
+    """
     train, val = task.parts["train"], task.parts["val"]
     rows = np.isin(train.record, chosen)
     config = _config(pretrained, settings, int(rows.sum()))
@@ -131,7 +145,7 @@ def _train(
     return state["params"], config.train.steps
 
 
-def _score(
+def score(
     pretrained: Pretrained, model: Classifier, params: dict, part: Part, view: View, **how
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits [R, C] of a part's records, and [R] bool: it has any of the leads."""

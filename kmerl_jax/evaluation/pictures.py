@@ -90,31 +90,62 @@ def bars(groups: Mapping[str, Mapping[str, dict]], published: Mapping[str, Mappi
     return figure
 
 
-def curve(series: Mapping[str, Sequence[tuple[int, str, dict]]], title: str):
+Points = Mapping[str, Sequence[tuple[int, str, dict]]]
+"""Name of a series -> (number of leads, the lead that came last or another name, "macro_auroc" and "macro_ci95")."""
+
+
+def curve(series: Points, title: str):
     """Macro AUROC over the number of leads, with intervals.
 
     Args:
-        series: name -> (number of leads, the lead that came last, "macro_auroc" and "macro_ci95") of each point.
+        series: what is drawn.
         title: of the picture.
     """
     figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    styles = _styles(list(series))
-    for n, (name, points) in enumerate(series.items()):
-        places = [count + (n - (len(series) - 1) / 2) * 0.06 for count, _, _ in points]
-        low, high = zip(*([_or_nan(bound) for bound in part["macro_ci95"]] for _, _, part in points), strict=True)
-        axes.vlines(places, low, high, lw=1, **styles[name] | {"alpha": 0.35})
-        axes.plot(places, [_or_nan(part["macro_auroc"]) for *_, part in points], "o-", ms=4, label=name, **styles[name])
+    _curve(axes, series)
     points = max(series.values(), key=len)
     axes.set_xticks([count for count, _, _ in points], [f"{count}\n+{lead}" for count, lead, _ in points], fontsize=8)
     axes.set_xlabel("number of leads, and the lead that is added")
     known = any(math.isfinite(_or_nan(bound)) for _, _, part in points for bound in part["macro_ci95"])
     axes.set_ylabel("macro AUROC" + (", 95 % interval" if known else ""))
     axes.set_title(title, fontsize=10, loc="left")
-    axes.grid(axis="y", color="0.93", lw=0.6)
     figure.legend(loc="outside lower center", fontsize=8, ncol=2, frameon=False)
+    return figure
+
+
+def curves(panels: Mapping[str, Points], title: str):
+    """The same side by side: of other data, or scored in another way.
+
+    Args:
+        panels: title of each -> what is drawn; series of one name look alike in all.
+        title: of the picture.
+    """
+    figure, all_axes = plt.subplots(
+        1, len(panels), figsize=(1 + 5 * len(panels), 4.8), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes, (name, series) in zip(all_axes[0], panels.items(), strict=True):
+        _curve(axes, series)
+        counts = sorted({count for points in series.values() for count, _, _ in points})
+        axes.set_xticks(counts, counts, fontsize=8)
+        axes.set_xlabel("number of leads, in the paper's order")
+        axes.set_title(name, fontsize=9, loc="left")
+    all_axes[0][0].set_ylabel("macro AUROC, 95 % interval")
+    handles, labels = all_axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", fontsize=8, ncol=4, frameon=False)
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    return figure
+
+
+def _curve(axes, series: Points) -> None:
+    styles = _styles(list(series))
+    for n, (name, points) in enumerate(series.items()):
+        places = [count + (n - (len(series) - 1) / 2) * 0.06 for count, _, _ in points]
+        low, high = zip(*([_or_nan(bound) for bound in part["macro_ci95"]] for _, _, part in points), strict=True)
+        axes.vlines(places, low, high, lw=1, **styles[name] | {"alpha": 0.35})
+        axes.plot(places, [_or_nan(part["macro_auroc"]) for *_, part in points], "o-", ms=4, label=name, **styles[name])
+    axes.grid(axis="y", color="0.93", lw=0.6)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    return figure
 
 
 def _styles(names: Sequence[str]) -> dict[str, dict]:

@@ -66,6 +66,44 @@ def score(
     }
 
 
+def macro(
+    task: Task,
+    scores: np.ndarray,
+    seen: np.ndarray,
+    weights: np.ndarray,
+    thresholds: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+    measure: str = "auroc",
+) -> tuple[np.ndarray, np.ndarray]:
+    """A macro with its bootstrap draws, for differences of models: of one task all have the same draws of patients.
+
+    Args:
+        task: as of `score`, as the next four.
+        scores: [S, R, C].
+        seen: [R] bool.
+        weights: [R, W].
+        thresholds: [S, C]; of F1.
+        names: of the classes that count; None: all but those that no training report mentions.
+        measure: "auroc" or "f1".
+
+    Returns:
+        [S], of each model; and [W], means over the models. NaN if no class is defined.
+    """
+    each, drawn = [], []
+    for n, name in enumerate(task.names):
+        if name in task.unseen if names is None else name not in names:
+            continue
+        use = seen & (task.scored.labels[:, n] >= 0)
+        cuts = None if thresholds is None else thresholds[:, n]
+        values, draws = _one_class(scores[:, use, n], task.scored.labels[use, n] == 1, weights[use], cuts)
+        if np.isfinite(values[measure]).all():
+            each.append(values[measure])
+            drawn.append(np.where(np.isfinite(draws[measure]), draws[measure], values[measure].mean()))
+    if not each:
+        return np.full(len(scores), np.nan), np.full(weights.shape[1], np.nan)
+    return np.mean(each, axis=0), np.mean(drawn, axis=0)
+
+
 def thresholds(scores: np.ndarray, labels: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """The threshold of each class with the largest F1.
 

@@ -15,13 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kmerl_jax.models.masking import Masking
 from kmerl_jax.signals.leads import STANDARD, lead_ids
 from kmerl_jax.signals.waveform import SAMPLES
 from kmerl_jax.text.bert import BATCH_TOKENS
 from kmerl_jax.throughput import synthetic
 from kmerl_jax.throughput.timing import Contender
-from kmerl_jax.training import plan
+from kmerl_jax.training import methods, plan
 from kmerl_jax.training.methods import product_dtype
 from kmerl_jax.training.stream import Examples
 
@@ -74,7 +73,7 @@ def steps(config, queries: int, forms: Sequence[str | None] = FORMS) -> list[Con
     if config.optimizer.name != "adamw":
         log.warning(f"PyTorch's steps are of AdamW, ours of {config.optimizer.name}")
     batch = synthetic.batch(config, queries)
-    rules = Masking(**config.masking)
+    rules = methods.rules(config)
     drawn = reference.draw(batch, jax.random.key(config.seed), rules)
     names = synthetic.names(config, queries)
     tokens, valid = synthetic.random_tokens(np.random.default_rng(0), len(batch["index"]), reference.TEXT_TOKENS)

@@ -47,7 +47,7 @@ def build_objective(config, texts: Texts, shards: int = 1) -> Objective:
         ValueError: what cannot be.
     """
     model = build_model(config, config.train.remat)
-    return _method(config).build_objective(config, model, texts, _masking(config), form(config), shards)
+    return _method(config).build_objective(config, model, texts, rules(config), form(config), shards)
 
 
 def form(config) -> tokens.Form:
@@ -60,6 +60,19 @@ def form(config) -> tokens.Form:
     if data.tokenization not in ("lead", "joint"):
         raise ValueError(f"data.tokenization={data.tokenization!r} is not one of lead, joint")
     return tokens.Form(data.normalization, data.token_length, data.tokenization == "joint")
+
+
+def rules(config) -> masking.Masking:
+    """How much a training step sees.
+
+    Raises:
+        ValueError: an unknown way of masking segments, or more masked than there is.
+    """
+    how = config.masking
+    if how.segments not in ("independent", "shared"):
+        raise ValueError(f"masking.segments={how.segments!r} is not one of independent, shared")
+    shared = how.segments == "shared"
+    return masking.Masking(how.min_leads, how.max_leads, how.masked_segments, shared, config.data.token_length)
 
 
 def product_dtype(name: str):
@@ -93,11 +106,3 @@ def _method(config):
     if config.method not in METHODS:
         raise ValueError(f"method={config.method!r} is not one of {', '.join(METHODS)}")
     return METHODS[config.method]
-
-
-def _masking(config) -> masking.Masking:
-    rules = config.masking
-    if rules.segments not in ("independent", "shared"):
-        raise ValueError(f"masking.segments={rules.segments!r} is not one of independent, shared")
-    shared = rules.segments == "shared"
-    return masking.Masking(rules.min_leads, rules.max_leads, rules.masked_segments, shared, config.data.token_length)

@@ -183,7 +183,7 @@ def test_a_text_encoder_that_learnt_along(tmp_path):
     model, encoder = build_model(config), text_encoders.load(config.text, np.float32)
     learnt = encoder.trained(jax.tree.map(lambda x: x + 0.05, encoder.weights))
     names = ["sinus rhythm", "atrial fibrillation"]
-    shapes = pretrained._shapes(model, encoder.width)
+    shapes = pretrained._shapes(model, config, encoder.width)
     params = jax.tree.map(lambda x: np.full(x.shape, 0.01, x.dtype), shapes) | {"text": learnt.weights}
     entities = {"cohort": "demo", "entities": names, "text_encoder": encoder.fingerprint}
     about = {"step": 1, "checksum": pretrained.checksum_of(params)}

@@ -172,7 +172,7 @@ def merl(bert=True):
         "text_valid": torch.arange(256) < torch.randint(5, 60, (9, 1)),
         "text": torch.randn(9, 768),
     }
-    return reference.MerlObjective(small_config().model, bert), batch
+    return reference.MerlObjective(small_config(model__projection=16).model, bert), batch
 
 
 def test_merl_shapes_and_views():
@@ -182,7 +182,7 @@ def test_merl_shapes_and_views():
         once, again = (objective.model.train()(signal, batch["text"]) for _ in range(2))
         plain, same = (objective.model.eval()(signal, batch["text"]) for _ in range(2))
     assert {name: tuple(x.shape) for name, x in once.items()} == dict.fromkeys(
-        ("ecg", "first", "second", "text"), (9, 256)
+        ("ecg", "first", "second", "text"), (9, 16)
     )
     assert not torch.equal(once["first"], once["second"])
     for name in ("first", "second"):
@@ -196,7 +196,7 @@ def test_merl_shapes_and_views():
 def test_merl_learns_and_its_bert_does_not(bert):
     objective, batch = merl(bert)
     trainer = reference.Trainer(objective, small_config(optimizer__learning_rate=3e-3).optimizer)
-    frozen = {name: x.clone() for name, x in objective.state_dict().items() if name.startswith("bert.")}
+    frozen = {name: x.clone() for name, x in objective.state_dict().items() if name.startswith("model.lm_model.")}
     losses = [trainer.step(batch).item() for _ in range(12)]
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0] - 1
@@ -210,10 +210,10 @@ def test_merl_with_cached_texts_is_the_same():
     trainer = reference.Trainer(objective, small_config().optimizer)
     objective.model.eval()  # without dropout
     published = trainer.loss(batch)
-    text = objective.bert(batch["text_tokens"], batch["text_valid"]).pooler_output
+    text = objective.model.lm_model(batch["text_tokens"], batch["text_valid"]).pooler_output
     padding = {"text_tokens": torch.where(batch["text_valid"], batch["text_tokens"], 7)}
     assert torch.allclose(trainer.loss(batch | padding), published, atol=1e-5)
-    objective.bert = None
+    objective.model.lm_model = None
     assert torch.equal(trainer.loss({"signal": batch["signal"], "text": text}), published)
 
 

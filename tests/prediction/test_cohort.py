@@ -45,7 +45,14 @@ def inference(opened, view, rows):
     from kmerl_jax.evaluation import inference
 
     return inference.describe(
-        opened.model, opened.params, opened.encoder.embed(["af"]), "mv", opened.mesh, view=view, rows=rows, batch_size=2
+        opened.model,
+        opened.params,
+        opened.encoder.embed(["af"]),
+        opened.form,
+        opened.mesh,
+        view=view,
+        rows=rows,
+        batch_size=2,
     )
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from kmerl_jax.models import masking
 from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.signals.waveform import SEGMENT, SEGMENTS
+from kmerl_jax.training import methods
 from tests.torch_reference.model import KMerl, Tokens
 
 LAYOUTS = ("grouped", "padded")
@@ -105,7 +106,7 @@ class KMerlObjective(nn.Module):
             raise ValueError(f"only mv tokens, the symmetric contrast and the layouts {', '.join(LAYOUTS)} are here")
         self.model = KMerl(config.model, queries.shape[1])
         self.register_buffer("queries", torch.tensor(queries), persistent=False)
-        self.rules = masking.Masking(**config.masking)
+        self.rules = methods.rules(config)
         self.weights, self.layout = config.loss.to_dict(), layout
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:

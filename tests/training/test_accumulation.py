@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kmerl_jax.models.classifier import Classifier
 from kmerl_jax.models.encoder import Encoder, LeadEmbedding
+from kmerl_jax.models.tokens import Form
 from kmerl_jax.training import losses, sharding
 from kmerl_jax.training.accumulation import cut, joined, loss_and_gradient
 from kmerl_jax.training.classification import ClassificationObjective
@@ -130,7 +131,7 @@ def compiled(microbatches=1, remat=False, depth=2):
     """Loss and gradient of an encoder that learns from labels, compiled, and what it was compiled for."""
     mesh, batch = mesh_of(1), random_batch(32)
     model = Classifier(Encoder(LeadEmbedding(16), depth=depth, heads=1, remat=remat), 5)
-    objective = ClassificationObjective(model, "mv", (0, 6), False, None, {})
+    objective = ClassificationObjective(model, Form(), (0, 6), False, None, {})
     params = jax.jit(objective.init)(KEY, batch)
     batch = sharding.to_device(batch, mesh)
 

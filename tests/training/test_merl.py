@@ -90,7 +90,12 @@ def outputs(objective, params, batch, train=True):
 
 
 def params_of(objective):
-    return random_like(jax.eval_shape(objective.init, KEY, BATCH))
+    params = random_like(jax.eval_shape(objective.init, KEY, BATCH))
+
+    def positive(path, x):
+        return np.abs(x) + 0.1 if path[-1].key == "variance" else x
+
+    return jax.tree_util.tree_map_with_path(positive, params)
 
 
 def test_what_is_not_there_is_zero_and_changes_nothing():

@@ -1,0 +1,305 @@
+"""The paper's tables and figures with our numbers: plans the runs, trains what is missing, scores, and writes a page.
+
+    python -m kmerl_jax.reproduce --table=1 --recipe=demo
+    python -m kmerl_jax.reproduce --table=6,fig6 --recipe=mimic --store=data/ptb_xl,data/cpsc2018,data/csn
+    python -m kmerl_jax.reproduce --table=2a,2b,2c --recipe=mimic --slurm > array.sbatch
+
+With the demo's recipe it is a rehearsal on simulated ECGs, and says so. A run that is done is not repeated, nor for
+another table; the same command again goes on where it was. All rows share normalisation, treatment of duplicates,
+optimiser, schedule and records seen, but those called "as published"; what a row changes is listed in this file.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from kmerl_jax import command
+from kmerl_jax.reproduction.table import Measure, Row, Table
+
+_KMERL = Row("K-MERL")
+# As MERL's authors train it. In the few steps of the demo that is hardly a beginning.
+_AS_PUBLISHED = {
+    "data.normalization": "minmax",
+    "loss.duplicates": False,
+    "optimizer.name": "adamw",
+    "optimizer.learning_rate": 1e-3,
+    "optimizer.decay": "cosine",
+}
+_MASKED = {"masking.min_leads": 1}
+_CNN, _VIT = "merl_resnet18", "merl_vit_tiny"
+_MERL = tuple(
+    Row(f"MERL ({which}), {form}", config, changes)
+    for which, config in (("ResNet", _CNN), ("ViT", _VIT))
+    for form, changes in (("as published", _AS_PUBLISHED), ("zero-filled", {}), ("leads masked", _MASKED))
+)
+_NO_LEADS = {"model.lead_embedding": False, "model.lead_gain": 0.0}
+
+_ALL_LEADS = (Measure("12 leads", "zero_shot"),)
+_ONE_AND_ALL = (Measure("1 lead", "zero_shot", "I"), *_ALL_LEADS)
+_PROBES = tuple(Measure(f"{100 * ratio:g} %", "linear_probe", ratio=ratio) for ratio in (0.01, 0.1, 1.0))
+_ADDING = tuple(
+    Measure(str(n), kind, f"first {n}", ratio)
+    for kind, ratio in (("zero_shot", 1.0), ("linear_probe", 0.01))
+    for n in range(1, 13)
+)
+
+
+def _changed(label: str, **changes) -> Row:
+    """K-MERL with some fields changed, their dots written as __."""
+    return Row(label, changes={name.replace("__", "."): value for name, value in changes.items()})
+
+
+def _counted(what: str, counts: tuple[int, ...], field: str, **more) -> tuple[Row, ...]:
+    return tuple(_changed(f"{n} {what}{'s' * (n > 1)}", **{field: n}, **more) for n in counts)
+
+
+TABLES = {
+    "1": Table(
+        "linear probes",
+        (
+            _KMERL,
+            *_MERL,
+            Row("random (CNN)", _CNN, encoder="random"),
+            Row("random (Transformer)", encoder="random"),
+            Row("supervised (CNN)", _CNN, encoder="supervised"),
+        ),
+        _PROBES,
+        by_task=True,
+    ),
+    "2a": Table(
+        "losses",
+        (
+            _KMERL,
+            _changed("without the contrast", loss__contrast=0.0),
+            # Its query network has learnt nothing, so it is asked as MERL is.
+            Row("without the entity loss", changes={"loss.entities": 0.0}, scores="cosine"),
+        ),
+        _ONE_AND_ALL,
+    ),
+    "2b": Table(
+        "entities",
+        (
+            _KMERL,
+            _changed("without superclasses", data__superclasses=False),
+            _changed("without merging", data__merging=False),
+        ),
+        _ONE_AND_ALL,
+    ),
+    "2c": Table(
+        "masking",
+        (
+            _KMERL,
+            _changed("segments shared by leads", masking__segments="shared"),
+            _changed("without segment masking", masking__masked_segments=0),
+            _changed("a fixed number of leads", masking__min_leads=2, masking__max_leads=2),
+            _changed("without lead masking", masking__min_leads=12, masking__max_leads=12),
+        ),
+        _ONE_AND_ALL,
+    ),
+    "6": Table(
+        "K-MERL and MERL, over seeds",
+        (_KMERL, *_MERL),
+        (Measure("zero-shot", "zero_shot"), Measure("probe, 1 %", "linear_probe", ratio=0.01)),
+        seeds=3,
+    ),
+    "7a": Table(
+        "lead-specific processing",
+        (
+            _KMERL,
+            Row("tokens of all leads at once", changes=_NO_LEADS | {"data.tokenization": "joint"}),
+            Row("without the lead embedding", changes=_NO_LEADS),
+            _changed("without the temporal embedding", model__temporal_embedding=False),
+        ),
+        _ONE_AND_ALL,
+    ),
+    "7b": Table(
+        "text encoders",
+        (
+            _changed("MedCPT", text__encoder="ncbi/MedCPT-Query-Encoder"),
+            _changed("BioClinicalBERT", text__encoder="emilyalsentzer/Bio_ClinicalBERT"),
+            _changed("Med-KEBERT", text__encoder="Med-KEBERT"),  # not on the Hub: a folder of that name
+        ),
+        _ONE_AND_ALL,
+    ),
+    "7c": Table(
+        "what mines the entities",
+        (
+            _KMERL,
+            *(
+                _changed(name, data__knowledge=name)  # as `mine` calls their readings
+                for name in ("Llama-3.1-70B-Instruct", "gemma-2-27b-it", "gemma-2-9b-it", "Llama-3.1-8B-Instruct")
+            ),
+        ),
+        _ONE_AND_ALL,
+    ),
+    "7d": Table("layers of the query network", _counted("layer", (4, 1, 2, 3, 5), "model__query_depth"), _ONE_AND_ALL),
+    "7e": Table(
+        "heads of the query network",
+        _counted("head", (4, 1, 2, 3, 5), "model__query_heads", model__query_head_width=64),
+        _ONE_AND_ALL,
+    ),
+    "fig4": Table("zero-shot by task", (_KMERL, *_MERL), _ALL_LEADS, by_task=True),
+    "fig5": Table(
+        "classes seen and unseen in pretraining",
+        (_KMERL, *_MERL),
+        tuple(
+            Measure(f"{group}, {statistic.upper()}", "zero_shot", group=group, statistic=statistic)
+            for statistic in ("auroc", "f1")
+            for group in ("seen", "unseen")
+        ),
+    ),
+    "fig6": Table("one lead after another", (_KMERL, *_MERL), _ADDING, curve=True),
+    "fig7": Table(
+        "length of tokens, share of segments masked, leads masked at least",
+        (
+            _KMERL,
+            *(_changed(f"{n} samples", data__token_length=n) for n in (25, 50, 200)),
+            *(
+                _changed(f"{share} %, {least} leads", masking__masked_segments=masked, masking__max_leads=12 - least)
+                for share, masked in ((25, 12), (50, 25), (75, 38))
+                for least in (9, 6, 3)
+                if (share, least) != (25, 9)  # K-MERL's own
+            ),
+        ),
+        _ALL_LEADS,
+    ),
+    "fig8": Table(
+        "names and prompts",
+        (
+            _KMERL,
+            *(
+                Row(f"MERL ({which}), {by}", config, prompts=by == "prompts")
+                for which, config in (("ResNet", _CNN), ("ViT", _VIT))
+                for by in ("names", "prompts")
+            ),
+        ),
+        _ALL_LEADS,
+    ),
+    "fig9": Table(
+        "size of the encoder",
+        tuple(Row(size, f"vit_{size.lower()}") for size in ("Tiny", "Small", "Middle", "Base")),
+        _ALL_LEADS,
+    ),
+}
+EVALUATED = {
+    "demo": "demo",
+    "ptb_xl": "ptb_xl.super,ptb_xl.sub,ptb_xl.form,ptb_xl.rhythm",
+    "mimic": "ptb_xl.super,ptb_xl.sub,ptb_xl.form,ptb_xl.rhythm,cpsc2018,csn",
+}
+"""Labels that the runs of a recipe are scored by."""
+
+_TABLE = flags.DEFINE_list("table", None, f"One or more of {', '.join(TABLES)}.", required=True)
+_RECIPE = flags.DEFINE_enum("recipe", "demo", tuple(EVALUATED), "What is pretrained on.")
+_PRETRAINING = flags.DEFINE_string("pretraining_store", None, "Store to pretrain on. Default the recipe's.")
+_STORE = flags.DEFINE_list("store", None, "Stores to be scored on. Default the one that is pretrained on.")
+_LABELS = flags.DEFINE_list("labels", None, "Labels to be scored by. Default: the demo's own, or all tasks there are.")
+_SPLITS = flags.DEFINE_string("splits", None, "A clone of MERL's repository: its published splits and labels are used.")
+_PROMPTS = flags.DEFINE_string("prompts", None, "JSON file, class code to prompt (MERL's CKEPE), for figure 8.")
+_SEEDS = flags.DEFINE_integer("seeds", None, "Of pretraining. Default 1; of table 6, 3.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", None, "Shorter runs: so many steps each.", lower_bound=1)
+_EPOCHS = flags.DEFINE_integer("supervised_epochs", 20, "Of what learns from labels alone.", lower_bound=1)
+_RUNS = flags.DEFINE_string("runs", "runs/reproduce", "Folder of the runs.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the pages. Default RUNS/tables/RECIPE.")
+_SLURM = flags.DEFINE_boolean("slurm", False, "Only print the runs that are missing, as a Slurm array.")
+_DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Only say which runs are needed, and which of them are done.")
+
+log = command.log
+
+
+def main() -> int:
+    """Plans, trains, scores and writes; the exit status is 1 if a run failed."""
+    for name in _TABLE.value:
+        if name not in TABLES:
+            raise ValueError(f"--table: unknown {name!r}; there are {', '.join(TABLES)}")
+    from kmerl_jax.reproduction import runs
+
+    tables = {name: TABLES[name] for name in _TABLE.value}
+    root = Path(_RUNS.value)
+    planned = runs.needed(tables.values(), _RECIPE.value, common(), _SEEDS.value, root)
+    if _SLURM.value:
+        print(runs.slurm(planned), end="")
+        return 0
+    if _DRY_RUN.value:
+        for run in planned:
+            log.info(f"{'done   ' if run.done else 'missing'} {run.folder}")
+        return 0
+    check_scoring()
+    failed = runs.train(planned)
+    for name, table in tables.items():
+        log.info(f"page: {write(name, table, root, failed)}")
+    return 1 if failed else 0
+
+
+def common() -> dict[str, object]:
+    """What the flags change in the config of every run; of the probe at its end the tables need nothing."""
+    changes: dict[str, object] = {"evaluation.probe_records": 50}
+    if _PRETRAINING.value:
+        changes["data.store"] = _PRETRAINING.value
+    if _STEPS.value:
+        changes["train.steps"] = _STEPS.value
+    return changes
+
+
+def check_scoring() -> None:
+    """Raises ValueError or FileNotFoundError for what would stop the scoring, before hours of training."""
+    if any(row.prompts for name in _TABLE.value for row in TABLES[name].rows) and not _PROMPTS.value:
+        raise ValueError("figure 8 compares names with prompts: --prompts names MERL's CKEPE_prompt.json")
+    if _RECIPE.value == "mimic" and not _STORE.value:
+        raise ValueError("--store names the stores to be scored on: data/ptb_xl,data/cpsc2018,data/csn")
+    for path in (*(_STORE.value or ()), _SPLITS.value, _PROMPTS.value):
+        if path and not Path(path).exists():
+            raise FileNotFoundError(f"{path} not found")
+
+
+def write(name: str, table: Table, root: Path, failed: dict) -> Path:
+    """Scores the runs of a table and writes its page."""
+    from kmerl_jax.evaluation import experiment, fine_tune, zero_shot
+    from kmerl_jax.reproduction import page, runs, scores
+    from kmerl_jax.training import sharding
+
+    count = _SEEDS.value or table.seeds
+    of = {row: runs.of_row(row, _RECIPE.value, common(), count, root) for row in table.rows}
+    reasons = {row.label: failed[run] for row, each in of.items() for run in each if run in failed}
+    stores = [Path(path) for path in _STORE.value or [runs.store_of(next(iter(of.values()))[0])]]
+    labels = _LABELS.value or EVALUATED[_RECIPE.value].split(",")
+    tasks = experiment.open_tasks(stores, labels, Path(_SPLITS.value) if _SPLITS.value else None, "raw")
+    scorer = scores.Scorer(
+        tasks,
+        zero_shot.read_prompts(Path(_PROMPTS.value)) if _PROMPTS.value else None,
+        3,
+        fine_tune.Settings(epochs=_EPOCHS.value),
+        sharding.make_mesh(),
+        lambda what: command.Progress(what, "ECGs"),
+    )
+    found = {}
+    for row, each in of.items():
+        if row.label in reasons:
+            continue
+        of_row: dict = {}
+        for run in each:
+            log.info(f"scoring {row.label}, {run.folder}")
+            for where, score in scorer.of(row, run.folder, run.seed, table.columns).items():
+                of_row.setdefault(where, []).append(score)
+        found[row.label] = page.gather(of_row)
+    out = Path(_OUT.value) if _OUT.value else root / "tables" / _RECIPE.value
+    return page.write(out, name, table, found, about(tasks, count), reasons)
+
+
+def about(tasks: dict, seeds: int) -> list[str]:
+    """What the numbers are of, in a few lines."""
+    rehearsal = "**a rehearsal on simulated ECGs**" if _RECIPE.value == "demo" else f"recipe `{_RECIPE.value}`"
+    length = f"{_STEPS.value:,} steps" if _STEPS.value else "the recipe's own length"
+    scored = [
+        f"{label}: {len(task.scored.records):,} {task.split} records, {len(task.names)} classes"
+        for label, (_, task) in tasks.items()
+    ]
+    return [
+        f"{rehearsal[0].upper()}{rehearsal[1:]}; runs of {length}, {seeds} seed{'s' * (seeds > 1)} a row",
+        f"{'; '.join(scored)}. In brackets 95 % intervals over patients, and after ± the deviation over seeds",
+        f"`python -m kmerl_jax.reproduce {' '.join(sys.argv[1:])}`",
+    ]
+
+
+if __name__ == "__main__":
+    command.run(main, __doc__)

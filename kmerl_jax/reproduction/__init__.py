@@ -1,0 +1,1 @@
+"""The paper's tables again: the runs that they need, their scores with paired intervals, and pages."""

@@ -1,0 +1,54 @@
+"""What the paper prints in its tables, to stand beside ours."""
+
+import functools
+import importlib.resources
+import tomllib
+
+from kmerl_jax.evaluation import linear_probe
+
+MEAN = "mean"
+"""In place of a task: the mean over the paper's six."""
+
+# Rows of table 1 and what `evaluation/published.toml` calls them.
+_PROBED = {
+    "K-MERL": "K-MERL",
+    "MERL (ResNet), as published": "MERL, ResNet",
+    "MERL (ViT), as published": "MERL, ViT",
+    "random (CNN)": "random CNN",
+    "random (Transformer)": "random Transformer",
+}
+_RATIOS = (0.01, 0.1, 1.0)
+
+Printed = dict[str, dict[tuple[str, str], float]]
+
+
+def printed(table: str) -> Printed:
+    """Row -> column and task (or `MEAN`) -> AUROC, from 0 to 1.
+
+    Args:
+        table: such as "2a" or "fig6".
+    """
+    if table == "1":
+        return _table_1()
+    return {
+        row: {(column, MEAN): value / 100 for column, value in columns.items()}
+        for row, columns in _read("reproduction", "paper.toml").get(table, {}).items()
+    }
+
+
+def _table_1() -> Printed:
+    rows = {row["what"]: row for row in _read("evaluation", "published.toml")["linear_probe"]}
+    return {
+        ours: {
+            (linear_probe.share(ratio), task): values[n] / 100
+            for task, values in rows[theirs].items()
+            if task != "what"
+            for n, ratio in enumerate(_RATIOS)
+        }
+        for ours, theirs in _PROBED.items()
+    }
+
+
+@functools.cache
+def _read(room: str, name: str) -> dict:
+    return tomllib.loads(importlib.resources.files(f"kmerl_jax.{room}").joinpath(name).read_text("utf-8"))

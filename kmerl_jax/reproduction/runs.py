@@ -1,0 +1,127 @@
+"""The training runs that a table needs: planned, skipped where done, run one after another or as a Slurm array."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from kmerl_jax.reproduction.table import Row, Table
+
+log = logging.getLogger(__name__)
+
+CONFIGS = Path("configs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One pretraining.
+
+    Attributes:
+        config: of configs/.
+        recipe: of the config.
+        changes: fields and their values, sorted; the seed is not among them.
+        seed: of the run.
+        root: folder of all runs.
+    """
+
+    config: str
+    recipe: str
+    changes: tuple[tuple[str, object], ...]
+    seed: int
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """Its run directory, named after all that it is: tables share the runs that they have in common."""
+        digest = hashlib.sha256(json.dumps(self.changes).encode()).hexdigest()[:6]
+        return self.root / f"{self.config}-{self.recipe}-{digest}-seed{self.seed}"
+
+    @property
+    def done(self) -> bool:
+        """Whether it has been trained and scored to its end."""
+        return (self.folder / "results" / "zero_shot.json").is_file()
+
+    @property
+    def command(self) -> list[str]:
+        """What trains it, and goes on with it."""
+        given = [f"--config.{name}={value}" for name, value in (*self.changes, ("seed", self.seed))]
+        config = f"--config={CONFIGS / self.config}.py:{self.recipe}"
+        return ["-m", "kmerl_jax.train", config, f"--workdir={self.folder}", *given]
+
+
+def of_row(row: Row, recipe: str, common: Mapping[str, object], seeds: int, root: Path) -> list[Run]:
+    """The runs of a row, one a seed.
+
+    Args:
+        row: of a table.
+        recipe: of the configs.
+        common: changes of every row; a row's own come first.
+        seeds: how many.
+        root: folder of all runs.
+    """
+    changes = tuple(sorted((dict(common) | dict(row.changes)).items()))
+    return [Run(row.config, recipe, changes, seed, root) for seed in range(seeds)]
+
+
+def store_of(run: Run) -> Path:
+    """The store that a run, which is done, has learnt from."""
+    return Path(json.loads((run.folder / "config.json").read_text())["data"]["store"])
+
+
+def needed(tables: Iterable[Table], recipe: str, common: Mapping[str, object], seeds: int | None, root: Path):
+    """The distinct runs of all rows of some tables, in their order; `seeds` None: as many as each table wants.
+
+    Raises:
+        FileNotFoundError: a config is not where the command was started.
+    """
+    runs = {}
+    for table in tables:
+        for row in table.rows:
+            if not (CONFIGS / f"{row.config}.py").is_file():
+                raise FileNotFoundError(f"{CONFIGS / row.config}.py not found; start the command in the clone")
+            for run in of_row(row, recipe, common, seeds or table.seeds, root):
+                runs[run] = None
+    return list(runs)
+
+
+def train(runs: Sequence[Run]) -> dict[Run, str]:
+    """Trains what is not done, one after another; a run that fails does not stop the others.
+
+    Returns:
+        Run -> why it failed.
+    """
+    left, failed = [run for run in runs if not run.done], {}
+    log.info(f"{len(runs)} runs, {len(runs) - len(left)} of them done")
+    for n, run in enumerate(left, 1):
+        log.info(f"run {n} of {len(left)}: python {shlex.join(run.command)}")
+        child = subprocess.Popen([sys.executable, *run.command], stderr=subprocess.PIPE, text=True)
+        last = ""
+        for line in child.stderr:
+            sys.stderr.write(line)
+            last = line.strip() or last
+        if child.wait() or not run.done:
+            failed[run] = last.removeprefix("error: ") or "it ended without results"
+            log.warning(f"{run.folder}: {failed[run]}")
+    return failed
+
+
+def slurm(runs: Sequence[Run]) -> str:
+    """A Slurm array of what is not done, a task each."""
+    left = [run for run in runs if not run.done]
+    lines = "\n".join(f"python {shlex.join(run.command)}" for run in left)
+    return f"""#!/bin/bash
+#SBATCH --job-name=kmerl_jax-reproduce
+#SBATCH --array=0-{len(left) - 1}
+#SBATCH --gpus-per-node=8
+#SBATCH --requeue
+# A task that is given again goes on where it was. When all are done, the reproduce command writes the table.
+eval "$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" <<'END'
+{lines}
+END
+)"
+"""

@@ -1,0 +1,73 @@
+"""What a table of the paper is: rows that are models, and columns that are measures."""
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """What a column says of a model.
+
+    Attributes:
+        name: as it is printed.
+        kind: "zero_shot" or "linear_probe".
+        leads: name of the set that is seen.
+        ratio: of the training records, for a probe.
+        group: "" or, of the classes, those "seen" or "unseen" in pretraining.
+        statistic: "auroc" or "f1", the mean over classes.
+    """
+
+    name: str
+    kind: str
+    leads: str = "12"
+    ratio: float = 1.0
+    group: str = ""
+    statistic: str = "auroc"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A model, as changes of a config.
+
+    Attributes:
+        label: as it is printed.
+        config: of configs/.
+        changes: fields and their values.
+        encoder: "pretrained"; "random" is one of the same shape that has learnt nothing, "supervised" one that learns
+            from labels alone.
+        scores: how it is asked by name; "": its own way.
+        prompts: whether it is asked by the prompts of `--prompts` and not by names.
+    """
+
+    label: str
+    config: str = "vit_tiny"
+    changes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    encoder: str = "pretrained"
+    scores: str = ""
+    prompts: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table or figure.
+
+    Attributes:
+        title: what it shows.
+        rows: the first is what the others are compared with.
+        columns: of all rows.
+        by_task: whether every task has columns of its own; else their mean alone.
+        seeds: of pretraining, for each row.
+        curve: whether its picture is a curve over the columns; else it is bars.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    columns: tuple[Measure, ...]
+    by_task: bool = False
+    seeds: int = 1
+    curve: bool = False
+
+    @property
+    def first(self) -> str:
+        """Label of the row that the others are compared with."""
+        return self.rows[0].label
