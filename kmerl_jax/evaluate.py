@@ -135,6 +135,8 @@ def options() -> experiment.Options:
     """
     kind, rate = _TASK.value, {} if _RATE.value is None else {"learning_rate": _RATE.value}
     length = {} if _EPOCHS.value is None else {"epochs": _EPOCHS.value}
+    if _PROMPTS.value and _SCORES.value and "cosine" not in _SCORES.value:
+        raise ValueError("--prompts are for the cosine; give --scores=cosine or --scores=query,cosine")
     usual = ["1"] if kind == "domain_transfer" else ["0.01", "0.1", "1"]
     ratios = usual if _RATIOS.value is None else _RATIOS.value
     known = {"fine_tune": fine_tune.STARTS, "linear_probe": (*ENCODERS, *fine_tune.STARTS)}.get(kind, ENCODERS)

@@ -43,7 +43,7 @@ def test_loss_gradient_and_running_statistics_are_pytorchs(encoder):
     config = config_of(encoder, loss__view_dropout=0.0, loss__duplicates=False)
     theirs = MerlObjective(config.model, text=WIDTH)
     theirs.model.dropout.p = 0.0
-    params = merl_weights.convert({name: np.array(x) for name, x in theirs.model.state_dict().items()}, config)
+    params = merl_weights.convert({name: x.numpy().copy() for name, x in theirs.model.state_dict().items()}, config)
     ours = build_objective(config, frozen_texts())
 
     loss, gradient = jax.jit(jax.value_and_grad(lambda p: ours.loss(p, WHOLE, KEY, True)[0]))(params)
@@ -73,7 +73,7 @@ def test_loss_gradient_and_running_statistics_are_pytorchs(encoder):
     tx = optax.partition({TRAINED: optax.set_to_zero(), RUNNING: optax.sgd(0.1)}, _roles(ours, params))
     updates, _ = tx.update(gradient, tx.init(params))
     after = optax.apply_updates(params, updates)
-    there = merl_weights.convert({name: np.array(x) for name, x in theirs.model.state_dict().items()}, config)
+    there = merl_weights.convert({name: x.numpy().copy() for name, x in theirs.model.state_dict().items()}, config)
     for path, x in jax.tree_util.tree_leaves_with_path(after):
         if path[-1].key in ("mean", "variance"):
             name = jax.tree_util.keystr(path)
