@@ -11,13 +11,16 @@ from kmerl_jax.models.transformer import Dtype
 DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 """Blocks of each stage."""
 BOTTLENECKS = ("resnet50", "resnet101")
-_WIDTHS = (64, 128, 256, 512)
-_EXPANSION = 4  # of a bottleneck's last convolution
+WIDTHS = (64, 128, 256, 512)
+"""Channels of each stage."""
+STEM = 7
+"""Samples that the first convolution sees."""
+EXPANSION = 4  # of a bottleneck's last convolution
 
 
 def width(name: str) -> int:
     """C, channels of what a ResNet gives."""
-    return _WIDTHS[-1] * (_EXPANSION if name in BOTTLENECKS else 1)
+    return WIDTHS[-1] * (EXPANSION if name in BOTTLENECKS else 1)
 
 
 class Convolution(nn.Module):
@@ -61,7 +64,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, S, C] to [B, S / stride, C']."""
-        out = self.channels * (_EXPANSION if self.bottleneck else 1)
+        out = self.channels * (EXPANSION if self.bottleneck else 1)
         if self.bottleneck:
             layers = [(self.channels, 1, 1), (self.channels, 3, self.stride), (out, 1, 1)]
         else:
@@ -90,8 +93,8 @@ class ResNet(nn.Module):
         """Tokens, placed in a window that is zero elsewhere, to [B, 313, C]."""
         window, _ = grid(tokens)
         x = window.reshape(*window.shape[:2], -1).swapaxes(1, 2)
-        x = nn.relu(Convolution(_WIDTHS[0], 7, 2, self.dtype, name="stem")(x))
-        for stage, (channels, blocks) in enumerate(zip(_WIDTHS, DEPTHS[self.size], strict=True), 1):
+        x = nn.relu(Convolution(WIDTHS[0], STEM, 2, self.dtype, name="stem")(x))
+        for stage, (channels, blocks) in enumerate(zip(WIDTHS, DEPTHS[self.size], strict=True), 1):
             for block in range(blocks):
                 stride = 2 if stage > 1 and not block else 1
                 settings = channels, stride, self.size in BOTTLENECKS, self.dtype

@@ -11,8 +11,9 @@ from kmerl_jax.signals.waveform import SAMPLES
 
 PATCH = 50
 """Samples of a patch."""
+MLP_RATIO = 4
+"""Hidden width of the MLPs over the width."""
 _EPSILON = 1e-5  # of the published layer norms
-_MLP_RATIO = 4
 
 
 class VitLayer(nn.Module):
@@ -33,7 +34,7 @@ class VitLayer(nn.Module):
         y = layer_norm("attention_norm", _EPSILON)(x).astype(self.dtype)
         x = x + Attention(self.heads, self.dtype, name="attention")(y, y, None)
         y = layer_norm("mlp_norm", _EPSILON)(x).astype(self.dtype)
-        y = nn.gelu(dense_rows(y, _MLP_RATIO * width, self.dtype, "up"), approximate=False)
+        y = nn.gelu(dense_rows(y, MLP_RATIO * width, self.dtype, "up"), approximate=False)
         return x + dense_rows(y, width, self.dtype, "down", SMALL), None
 
 

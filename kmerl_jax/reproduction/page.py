@@ -103,11 +103,7 @@ def picture(name: str, table: Table, found: Found, about: str):
     title = f"{_title(name, table)}\n{about}"
     if table.curve:
         kinds = list(dict.fromkeys(column.kind for column in table.columns))
-        return pictures.curves(
-            {kind.replace("_", " "): _curve(table, shown, kind) for kind in kinds},
-            title,
-            table.columns[0].leads != "12",
-        )
+        return pictures.curves({kind.replace("_", " "): _curve(table, shown, kind) for kind in kinds}, title)
     wheres = _wheres(table, found)
     groups = {
         _head(where): {label: _bar(row[where]) for label, row in shown.items() if where in row} for where in wheres

@@ -111,8 +111,14 @@ def train(runs: Sequence[Run]) -> dict[Run, str]:
 
 
 def slurm(runs: Sequence[Run]) -> str:
-    """A Slurm array of what is not done, a task each."""
+    """A Slurm array of what is not done, a task each.
+
+    Raises:
+        ValueError: there is nothing to be done.
+    """
     left = [run for run in runs if not run.done]
+    if not left:
+        raise ValueError(f"all {len(runs)} runs are done; the same command without --slurm writes the table")
     lines = "\n".join(f"python {shlex.join(run.command)}" for run in left)
     return f"""#!/bin/bash
 #SBATCH --job-name=kmerl_jax-reproduce

@@ -86,8 +86,10 @@ def measure(
         options: how.
 
     Raises:
-        ValueError: a batch that the devices do not divide, or an unknown size.
+        ValueError: a batch that the devices do not divide, an unknown size, or another method than K-MERL.
     """
+    if config.method != "kmerl":
+        raise ValueError("--what=growth is of K-MERL's sizes and tokens: a config of another method has --what=step")
     mesh = sharding.make_mesh(config.mesh.fsdp)
     batches = batches or _BATCHES[jax.default_backend()]
     for batch in batches:

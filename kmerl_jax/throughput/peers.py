@@ -82,9 +82,15 @@ def steps(config, queries: int, forms: Sequence[str | None] = FORMS) -> list[Con
     def kmerl(layout: str) -> Callable:
         return lambda: reference.KMerlObjective(config, names, layout)
 
-    entries = [
-        ("PyTorch, our tokens", kmerl("grouped"), drawn),
-        ("PyTorch, padded tokens", kmerl("padded"), drawn),
+    entries = (
+        []
+        if config.method == "merl"
+        else [
+            ("PyTorch, our tokens", kmerl("grouped"), drawn),
+            ("PyTorch, padded tokens", kmerl("padded"), drawn),
+        ]
+    )
+    entries += [
         ("MERL as published", lambda: reference.MerlObjective(config.model, _bert_config()), reports),
         ("MERL, texts embedded before", lambda: reference.MerlObjective(config.model, text=names.shape[1]), batch),
     ]

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kmerl_jax.models import resnet, vit
 from kmerl_jax.models.bert import BertSizes
-from kmerl_jax.signals.waveform import SEGMENT, SEGMENTS
+from kmerl_jax.signals.leads import STANDARD
+from kmerl_jax.signals.waveform import SAMPLES, SEGMENT, SEGMENTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,8 @@ def of_training(config, queries: int, bert: BertSizes, name_tokens: int) -> dict
         name_tokens: of an entity's name. Reports fill their window.
 
     Returns:
-        "encoder", "query network", "projectors", "contrast"; and "text" if layers of the BERT learn.
+        "encoder", "query network", "projectors", "contrast"; and "text" if layers of the BERT learn. Of MERL "heads" in
+        place of the second and third.
     """
     text = config.text
     texts = _learnt if text.trainable_layers else _given
@@ -57,24 +60,37 @@ def of_training(config, queries: int, bert: BertSizes, name_tokens: int) -> dict
     leads = np.arange(masking.min_leads, masking.max_leads + 1)
     tokens = leads * (SEGMENTS - masking.masked_segments)
     model = config.model
-    parts = {
-        "encoder": _encoder(model, tokens),
-        "query network": _query_network(model, tokens, queries, batch)
-        + texts(queries * bert.width * model.query_width / batch),
-        "projectors": _learnt(model.width * model.projection + 2 * model.projection**2)
-        + texts(bert.width * model.projection),
-        "contrast": _learnt(batch * model.projection),
-    }
+    projected = texts(bert.width * model.projection) + _learnt(model.projection**2)
+    if config.method == "merl":
+        parts = {
+            "encoder": _over_all_leads(model),
+            "heads": _heads(model) + projected,
+            "contrast": _learnt(2 * batch * model.projection),
+        }
+    else:
+        parts = {
+            "encoder": _encoder(model, tokens),
+            "query network": _query_network(model, tokens, queries, batch)
+            + texts(queries * bert.width * model.query_width / batch),
+            "projectors": _learnt(model.width * model.projection + model.projection**2) + projected,
+            "contrast": _learnt(batch * model.projection),
+        }
     if not text.trainable_layers:
         return parts
     # The names are embedded once a batch.
-    each = ((text.window, 1), (name_tokens, queries / batch))
+    names = ((name_tokens, queries / batch),) if config.method == "kmerl" else ()
+    each = ((text.window, 1), *names)
     embedded = (_bert(bert, length, text.trainable_layers, text.pooling, count) for length, count in each)
     return parts | {"text": sum(embedded, Work(0, 0))}
 
 
 def of_inference(config, leads: int, queries: int, text_width: int) -> dict[str, float]:
     """FLOPs of the answers to all queries about one ECG that shows so many whole leads, by part."""
+    if config.method == "merl":  # whatever is shown, it sees all leads
+        width = config.model.projection
+        asked = _given(queries * text_width * width) + _learnt(queries * (width**2 + width))
+        heads = _heads(config.model, views=False) + asked
+        return {"encoder": _over_all_leads(config.model).forward, "heads": heads.forward}
     tokens, names = np.array([leads * SEGMENTS]), _given(queries * text_width * config.model.query_width)
     return {
         "encoder": _encoder(config.model, tokens).forward,
@@ -95,6 +111,42 @@ def _layer(tokens, width: int, hidden: int):
 def _encoder(model, tokens: np.ndarray) -> Work:
     layer = _layer(tokens, model.width, model.mlp_ratio * model.width)
     return _given(tokens.mean() * SEGMENT * model.width) + _learnt(model.depth * layer.mean())
+
+
+def _over_all_leads(model) -> Work:
+    """Of MERL's encoders."""
+    if model.encoder == "vit":
+        tokens = SAMPLES // vit.PATCH
+        layer = _layer(tokens, model.width, vit.MLP_RATIO * model.width)
+        return _given(SAMPLES * len(STANDARD) * model.width) + _learnt(model.depth * layer)
+    length, products = SAMPLES // 2, 0
+    stem = _given(length * resnet.STEM * len(STANDARD) * resnet.WIDTHS[0])
+    inputs = resnet.WIDTHS[0]
+    bottleneck = model.encoder in resnet.BOTTLENECKS
+    for stage, (width, blocks) in enumerate(zip(resnet.WIDTHS, resnet.DEPTHS[model.encoder], strict=True)):
+        out = width * (resnet.EXPANSION if bottleneck else 1)
+        for block in range(blocks):
+            before, length = length, -(-length // 2) if stage and not block else length
+            if bottleneck:  # its first convolution comes before the stride
+                products += before * inputs * width + length * (3 * width**2 + width * out)
+            else:
+                products += length * 3 * width * (inputs + out)
+            if inputs != out or length != before:
+                products += length * inputs * out
+            inputs = out
+    return stem + _learnt(products)
+
+
+def _heads(model, views: bool = True) -> Work:
+    """From MERL's features to what is compared with reports, and two views."""
+    width = model.projection
+    if model.encoder == "vit":
+        return _learnt(model.width * width + width**2 + views * 2 * model.width * width)
+    length = -(-SAMPLES // 16)
+    narrow = length * resnet.width(model.encoder) * width
+    # One query: keys and values of all places, and two products with them.
+    pool = 2 * (length + 1) * (width**2 + width) + 3 * width**2
+    return _learnt(narrow + pool + views * 2 * width**2)
 
 
 def _bert(sizes: BertSizes, tokens: int, trainable: int, pooling: str, texts: float = 1) -> Work:

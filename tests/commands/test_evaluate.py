@@ -49,10 +49,7 @@ def test_nothing_is_computed_twice(evaluated, demo_store, tmp_path):
     [
         (["--task=zero_shot", "--leads=V9"], "unknown lead or lead set 'V9'"),
         (["--task=zero_shot", "--scores=luck"], "--scores: unknown 'luck'"),
-        (
-            ["--task=zero_shot", "--scores=cosine", "--scores=query", "--prompts=nowhere.json"],
-            "nowhere.json: No such file",
-        ),
+        (["--task=zero_shot", "--scores=cosine", "--prompts=nowhere.json"], "nowhere.json: No such file"),
         (["--task=zero_shot", "--scores=query", "--prompts=nowhere.json"], "--prompts are for the cosine"),
         (["--task=linear_probe", "--ratios=2"], "--ratios=2: shares are numbers above 0"),
         (

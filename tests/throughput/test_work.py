@@ -2,11 +2,12 @@ import jax
 import numpy as np
 import pytest
 
-from kmerl_jax.config import base
+from kmerl_jax.config import base, merl
+from kmerl_jax.models import tokens
 from kmerl_jax.models.bert import BertSizes
 from kmerl_jax.throughput import synthetic, work
-from kmerl_jax.training import flops, plan
-from kmerl_jax.training.methods import build_objective
+from kmerl_jax.training import flops, methods, plan
+from kmerl_jax.training.methods import build_model, build_objective
 
 Q, B = 40, 8
 BERT = BertSizes(500, 64, 3, 2, 96, 64, 2, "gelu", 1e-12)
@@ -46,6 +47,38 @@ def test_it_is_what_the_program_computes_and_no_more_than_that(leads, self_atten
     assert forward == pytest.approx(B * sum(part.forward for part in parts) + retrieval, rel=1e-12)
     step = flops.count(jax.make_jaxpr(jax.value_and_grad(loss))(params))
     assert step == pytest.approx(B * sum(part.step for part in parts) + retrieval, rel=1e-12)
+
+
+def merl_of(encoder):
+    config = merl(config_of(1, 1))
+    config.model.encoder = encoder
+    return config
+
+
+@pytest.mark.parametrize("encoder", ["vit", "resnet18", "resnet50"])
+def test_merls_work_is_what_the_program_computes(encoder):
+    loss, params = loss_of(merl_of(encoder))
+    parts = work.of_training(merl_of(encoder), Q, BERT, NAME).values()
+    forward = flops.count(jax.make_jaxpr(loss)(params))
+    assert forward == pytest.approx(B * sum(part.forward for part in parts) + 2 * B**2 * 32, rel=1e-12)
+    if encoder == "vit":  # of a convolution with a stride the count of the gradient has zeros in it
+        step = flops.count(jax.make_jaxpr(jax.value_and_grad(loss))(params))
+        assert step == pytest.approx(B * sum(part.step for part in parts) + 2 * B**2 * 32, rel=1e-12)
+
+
+@pytest.mark.parametrize("encoder", ["vit", "resnet18"])
+def test_merls_answers(encoder):
+    config = merl_of(encoder)
+    model, form = build_model(config), methods.form(config)
+    params = jax.eval_shape(lambda: model.init_params(jax.random.key(0), form, E))
+    names = jax.ShapeDtypeStruct((Q, E), np.float32)
+
+    def ask(params, names):
+        return model.apply({"params": params}, tokens.one(form), names, method="describe")["logits"]
+
+    # The cosines are a product of vectors and no matrix product to the count.
+    count = flops.count(jax.make_jaxpr(ask)(params, names)) + 2 * Q * 32
+    assert sum(work.of_inference(config, 3, Q, E).values()) == pytest.approx(count, rel=1e-12)
 
 
 @pytest.mark.parametrize(("layers", "pooling"), [(1, "pooler"), (3, "mean")])

@@ -1,0 +1,113 @@
+"""Which runs a table needs, and how they are trained."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kmerl_jax.reproduction import runs
+from kmerl_jax.reproduction.table import Measure, Row, Table
+
+ROOT = Path("somewhere")
+COLUMNS = (Measure("12 leads", "zero_shot"),)
+ONE = Table("one", (Row("ours"), Row("other", "merl_vit_tiny"), Row("random", encoder="random")), COLUMNS)
+TWO = Table("two", (Row("ours"), Row("changed", changes={"loss.entities": 0.0})), COLUMNS, seeds=2)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_clone(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
+
+
+def test_tables_share_runs():
+    one = runs.needed([ONE], "demo", {}, None, ROOT)
+    assert [(run.config, run.seed) for run in one] == [("vit_tiny", 0), ("merl_vit_tiny", 0)]
+    both = runs.needed([ONE, TWO], "demo", {}, None, ROOT)
+    assert len(both) == 5
+    assert {run.seed for run in both} == {0, 1}
+    assert len({run.folder for run in both}) == 5
+    assert set(one) < set(both)
+    assert len(runs.needed([ONE], "demo", {}, 3, ROOT)) == 6
+
+
+def test_a_run_is_named_after_all_that_it_is():
+    def folder(recipe="demo", common=(), seed=0, **changes):
+        row = Row("x", changes=changes)
+        return runs.of_row(row, recipe, dict(common), seed + 1, ROOT)[seed].folder
+
+    assert folder() == folder()
+    different = [folder(), folder("mimic"), folder(seed=1), folder(a=1), folder(a=2), folder(common={"a": 3})]
+    assert len(set(different)) == 6
+    assert folder(b=1, a=2) == folder(a=2, b=1) == folder(common={"b": 1}, a=2)
+    assert folder(common={"a": 3}, a=2) == folder(a=2)  # a row's own change holds
+
+
+def test_a_config_that_is_not_there():
+    table = Table("x", (Row("x", "vit_huge"),), COLUMNS)
+    with pytest.raises(FileNotFoundError, match=r"vit_huge\.py not found; start the command in the clone"):
+        runs.needed([table], "demo", {}, None, ROOT)
+
+
+@pytest.fixture
+def trainer(tmp_path, monkeypatch):
+    """Stands in for Python: leaves results behind, or an error if the entity loss is left out."""
+    script = tmp_path / "python"
+    script.write_text(
+        """#!/bin/bash
+for word in "$@"; do case "$word" in --workdir=*) folder="${word#--workdir=}";; esac; done
+mkdir -p "$folder/results"; echo "$@" >> "$folder/asked"
+case "$*" in *loss.entities=0.0*) echo "error: out of luck" >&2; exit 1;; esac
+echo '{"data": {"store": "data/x"}}' > "$folder/config.json"
+echo '{}' > "$folder/results/zero_shot.json"
+"""
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    return tmp_path / "runs"
+
+
+def test_what_is_done_is_not_done_again_and_a_failure_stops_no_other(trainer):
+    planned = runs.needed([TWO, ONE], "demo", {"train.steps": 3}, 1, trainer)
+    failed = runs.train(planned)
+    assert [(run.changes, why) for run, why in failed.items()] == [
+        ((("loss.entities", 0.0), ("train.steps", 3)), "out of luck")
+    ]
+    assert [run.done for run in planned] == [True, False, True]
+    assert runs.store_of(planned[0]) == Path("data/x")
+    asked = (planned[0].folder / "asked").read_text()
+    assert "-m kmerl_jax.train --config=configs/vit_tiny.py:demo" in asked
+    assert "--config.train.steps=3 --config.seed=0" in asked
+    runs.train(planned)
+    assert len((planned[0].folder / "asked").read_text().splitlines()) == 1
+    assert len((planned[1].folder / "asked").read_text().splitlines()) == 2
+
+
+def test_the_slurm_array_is_of_what_is_missing(trainer, tmp_path):
+    """Each of its tasks runs one command, as the shell reads it."""
+    planned = runs.needed([TWO, ONE], "demo", {"note": "it's 'one'"}, 1, trainer)
+    done = planned[0]
+    (done.folder / "results").mkdir(parents=True)
+    (done.folder / "results" / "zero_shot.json").write_text("{}")
+    script = tmp_path / "array.sh"
+    script.write_text(runs.slurm(planned))
+    assert "#SBATCH --array=0-1" in script.read_text()
+    fake = tmp_path / "bin"
+    fake.mkdir()
+    (fake / "python").write_text('#!/bin/bash\nprintf "%s\\n" "$@" > "$OUT"\n')
+    (fake / "python").chmod(0o755)
+    for n, run in enumerate(planned[1:]):
+        out = tmp_path / f"out{n}"
+        about = {"PATH": f"{fake}:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": str(n), "OUT": str(out)}
+        subprocess.run(["bash", script], env=about, check=True)
+        assert out.read_text().splitlines() == run.command
+
+
+def test_nothing_is_missing(trainer):
+    planned = runs.needed([ONE], "demo", {}, 1, trainer)
+    for run in planned:
+        (run.folder / "results").mkdir(parents=True)
+        (run.folder / "results" / "zero_shot.json").write_text(json.dumps({}))
+    with pytest.raises(ValueError, match="all 2 runs are done"):
+        runs.slurm(planned)

@@ -1,0 +1,113 @@
+"""Scores of runs, and their differences."""
+
+import jax
+import numpy as np
+import pytest
+
+from kmerl_jax.cohorts.store import Store
+from kmerl_jax.evaluation import fine_tune, metrics, pretrained, scoring
+from kmerl_jax.evaluation.answers import Answers
+from kmerl_jax.evaluation.inference import View
+from kmerl_jax.evaluation.task import own
+from kmerl_jax.reproduction import scores
+from kmerl_jax.reproduction.scores import Score, Scorer
+from kmerl_jax.reproduction.table import Measure, Row
+from kmerl_jax.signals.leads import STANDARD
+from kmerl_jax.training import sharding
+
+RNG = np.random.default_rng(0)
+
+
+def score(*seeds, draws=None):
+    return Score(np.array(seeds), np.asarray(draws if draws is not None else RNG.normal(0.7, 0.05, 500)))
+
+
+def test_means():
+    one, two = score(0.6, 0.8, draws=[0.5, 0.7]), score(0.7, 0.9, draws=[0.7, 0.9])
+    both = scores.mean([one, two])
+    np.testing.assert_allclose(both.seeds, [0.65, 0.85])
+    np.testing.assert_allclose(both.draws, [0.6, 0.8])
+    runs = scores.over_seeds([score(0.6, draws=[0.5, 0.7]), score(0.8, draws=[0.7, 0.7])])
+    np.testing.assert_allclose(runs.draws, [0.6, 0.7])
+    assert runs.value == pytest.approx(0.7)
+    assert runs.deviation == pytest.approx(np.std([0.6, 0.8], ddof=1))
+    assert score(0.6).deviation is None
+
+
+def test_a_difference_is_of_the_same_patients():
+    """Two models that are right of the same patients differ by what they differ, whoever was drawn."""
+    draws = RNG.normal(0.8, 0.05, 2000)
+    one, two = score(0.8, draws=draws), score(0.75, draws=draws - 0.05)
+    value, (low, high) = scores.less(one, two)
+    assert (value, low, high) == pytest.approx((0.05, 0.05, 0.05))
+    assert one.ci95[0] < two.ci95[1]  # the intervals of each alone overlap
+
+
+@pytest.fixture(scope="module")
+def task(demo_store):
+    return own(Store(demo_store), (), None, 2)
+
+
+def test_a_macro_is_that_of_the_evaluation(task):
+    part = task.scored
+    weights = metrics.patient_weights(part.patients)
+    values = RNG.normal(size=(2, len(part.records), len(task.names))) + part.labels
+    seen = RNG.random(len(part.records)) < 0.9
+    cuts = np.zeros((2, len(task.names)))
+    whole = scoring.score(task, values, seen, weights, cuts)
+    for measure in ("auroc", "f1"):
+        seeds, draws = scoring.macro(task, values, seen, weights, cuts, measure=measure)
+        np.testing.assert_allclose(seeds, whole[f"macro_{measure}_seeds"])
+        np.testing.assert_allclose(metrics.interval(draws), whole[f"macro_{'' if measure == 'auroc' else 'f1_'}ci95"])
+    some = task.names[:2]
+    seeds, _ = scoring.macro(task, values, seen, weights, names=some)
+    expected = scoring.score(task, values, seen, weights, groups={"some": some})["groups"]["some"]["macro_auroc"]
+    assert seeds.mean() == pytest.approx(expected)
+    assert np.isnan(scoring.macro(task, values, seen, weights, names=())[0]).all()
+
+
+@pytest.fixture(scope="module")
+def scorer(demo_store, task):
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    how = fine_tune.Settings(epochs=1, batch_size=16)
+    return Scorer({"demo": (Store(demo_store), task)}, None, 2, how, mesh, lambda what: lambda done, total: None)
+
+
+def test_columns_of_a_run(scorer, small_run, task):
+    columns = (
+        Measure("12 leads", "zero_shot"),
+        Measure("1", "zero_shot", "first 1"),
+        Measure("cosine", "zero_shot", "I"),
+        Measure("probe", "linear_probe", ratio=0.5),
+    )
+    found = scorer.of(Row("ours"), small_run, 0, columns)
+    assert list(found) == [(column, "demo") for column in columns]
+    assert found[columns[1], "demo"].value == found[columns[2], "demo"].value  # the first lead is I
+    run = pretrained.load(small_run, scorer.mesh)
+    store = Store(run.config.data.store)
+    rows = np.unique(np.concatenate([part.rows for part in task.parts.values()]))
+    answers = Answers(run, tuple(sorted(task.names)), rows, 16, 0, lambda what: lambda done, total: None)
+    logits, seen = answers.logits(task.scored, task.names, View(store, STANDARD))
+    expected = scoring.score(task, logits[None], seen, metrics.patient_weights(task.scored.patients))
+    assert found[columns[0], "demo"].value == pytest.approx(expected["macro_auroc"])
+    np.testing.assert_allclose(found[columns[0], "demo"].ci95, expected["macro_ci95"])
+    assert found[columns[3], "demo"].seeds.shape == (1,)  # the probes of one encoder are one model
+
+
+def test_what_learnt_no_names_is_asked_for_none(scorer, small_run):
+    columns = Measure("12 leads", "zero_shot"), Measure("probe", "linear_probe", "II", 1.0)
+    random = scorer.of(Row("random", encoder="random"), small_run, 0, columns)
+    assert list(random) == [(columns[1], "demo")]
+    other = scorer.of(Row("random", encoder="random"), small_run, 1, columns)
+    assert random[columns[1], "demo"].value != other[columns[1], "demo"].value
+    pretrained_one = scorer.of(Row("ours"), small_run, 0, columns)
+    assert pretrained_one[columns[1], "demo"].value != random[columns[1], "demo"].value
+    assert scorer.of(Row("random", encoder="random"), small_run, 0, columns[:1]) == {}
+    supervised = scorer.of(Row("supervised", encoder="supervised"), small_run, 0, columns)
+    assert 0 < supervised[columns[1], "demo"].value < 1
+
+
+def test_how_a_row_is_asked(scorer, small_run):
+    columns = (Measure("12 leads", "zero_shot"),)
+    query, cosine = (scorer.of(Row("x", scores=way), small_run, 0, columns) for way in ("", "cosine"))
+    assert query[columns[0], "demo"].value != cosine[columns[0], "demo"].value
