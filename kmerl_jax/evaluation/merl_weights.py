@@ -151,8 +151,14 @@ def convert_text(tensors: Mapping[str, np.ndarray], encoder: TextEncoder) -> dic
         encoder: a BERT of the same sizes.
 
     Raises:
-        ValueError: a tensor is missing or left over.
+        ValueError: a tensor is missing or left over, or the projector of texts takes others.
     """
+    wanted = tensors["proj_t.0.weight"].shape[1]
+    if wanted != encoder.width:
+        raise ValueError(
+            f"the checkpoint takes texts as {wanted} numbers, {encoder.name} gives {encoder.width}: --text_encoder "
+            "names the one that it was trained with"
+        )
     own = {name.removeprefix(TEXT): x for name, x in tensors.items() if name.startswith(TEXT)}
     params = checkpoint.convert(own, encoder.bert)
     same = jax.tree.map(np.array_equal, params, encoder.weights)

@@ -96,13 +96,15 @@ class Pretrained:
             What is said, and whether it had to be computed.
         """
         # An encoder alone is asked nothing, and no encoder of texts is needed for it.
-        queries = self.encoder.embed(names) if self.model.scores else np.zeros((1, 1), np.float32)
+        queries, reader = np.zeros((1, 1), np.float32), ""
+        if self.model.scores:
+            queries, reader = self.encoder.embed(names), self.encoder.fingerprint
 
         def compute() -> inference.Outputs:
             over = {"view": view, "rows": rows, **how}
             return inference.describe(self.model, self.params, queries, self.form, self.mesh, **over)
 
-        return self._cached(f"{self.checksum} {self.encoder.fingerprint}", view, rows, names, compute)
+        return self._cached(f"{self.checksum} {reader}", view, rows, names, compute)
 
     def random_pooled(self, seed: int, view: inference.View, rows: np.ndarray, **how) -> tuple[inference.Outputs, bool]:
         """`inference.pooled` of an encoder of the same shape that has learnt nothing; arguments as of `describe`."""

@@ -31,7 +31,7 @@ def wanted(entities: Sequence[str], asked: Sequence[str], labels: str | None) ->
         labels: a task, whose classes are asked for too; with neither, all entities.
 
     Raises:
-        ValueError: no such task, or an empty name.
+        ValueError: no such task, an empty name, or nothing to ask for.
     """
     if any(not text.strip() for text in asked):
         raise ValueError("--finding is empty; it is a name in words")
@@ -46,6 +46,8 @@ def wanted(entities: Sequence[str], asked: Sequence[str], labels: str | None) ->
     for one in named:  # in the order asked; of one that is asked twice, what is known of it as a class
         if one.text not in first or (one.task and not first[one.text].task):
             first[one.text] = one
+    if not first:
+        raise ValueError("the model was trained to ask for nothing in particular; give --finding or --labels")
     return list(first.values())
 
 
