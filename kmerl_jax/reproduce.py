@@ -9,6 +9,7 @@ another table; the same command again goes on where it was. All rows share norma
 optimiser, schedule and records seen, but those called "as published"; what a row changes is listed in this file.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -33,15 +34,15 @@ _MERL = tuple(
     for which, config in (("ResNet", _CNN), ("ViT", _VIT))
     for form, changes in (("as published", _AS_PUBLISHED), ("zero-filled", {}), ("leads masked", _MASKED))
 )
+_FAIR = tuple(row for row in _MERL if row.changes != _AS_PUBLISHED)
 _NO_LEADS = {"model.lead_embedding": False, "model.lead_gain": 0.0}
 
 _ALL_LEADS = (Measure("12 leads", "zero_shot"),)
 _ONE_AND_ALL = (Measure("1 lead", "zero_shot", "I"), *_ALL_LEADS)
 _PROBES = tuple(Measure(f"{100 * ratio:g} %", "linear_probe", ratio=ratio) for ratio in (0.01, 0.1, 1.0))
-_ADDING = tuple(
-    Measure(str(n), kind, f"first {n}", ratio)
-    for kind, ratio in (("zero_shot", 1.0), ("linear_probe", 0.01))
-    for n in range(1, 13)
+_ADDING = (
+    *(Measure(str(n), "zero_shot", f"first {n}") for n in range(1, 13)),
+    *(Measure(str(n), "linear_probe", f"first {n}", 0.01) for n in (1, 3, 6, 9, 12)),
 )
 
 
@@ -149,7 +150,7 @@ TABLES = {
             for group in ("seen", "unseen")
         ),
     ),
-    "fig6": Table("one lead after another", (_KMERL, *_MERL), _ADDING, curve=True),
+    "fig6": Table("one lead after another", (_KMERL, *_FAIR), _ADDING, curve=True),
     "fig7": Table(
         "length of tokens, share of segments masked, leads masked at least",
         (
@@ -201,6 +202,7 @@ _STEPS = flags.DEFINE_integer("steps", None, "Shorter runs: so many steps each."
 _EPOCHS = flags.DEFINE_integer("supervised_epochs", 20, "Of what learns from labels alone.", lower_bound=1)
 _RUNS = flags.DEFINE_string("runs", "runs/reproduce", "Folder of the runs.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the pages. Default RUNS/tables/RECIPE.")
+_BESIDE = flags.DEFINE_list("beside", [], "fig6: JSON files of other recipes' pages, drawn beside it.")
 _SLURM = flags.DEFINE_boolean("slurm", False, "Only print the runs that are missing, as a Slurm array.")
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Only say which runs are needed, and which of them are done.")
 
@@ -247,7 +249,7 @@ def check_scoring() -> None:
         raise ValueError("figure 8 compares names with prompts: --prompts names MERL's CKEPE_prompt.json")
     if _RECIPE.value == "mimic" and not _STORE.value:
         raise ValueError("--store names the stores to be scored on: data/ptb_xl,data/cpsc2018,data/csn")
-    for path in (*(_STORE.value or ()), _SPLITS.value, _PROMPTS.value):
+    for path in (*(_STORE.value or ()), _SPLITS.value, _PROMPTS.value, *_BESIDE.value):
         if path and not Path(path).exists():
             raise FileNotFoundError(f"{path} not found")
 
@@ -283,19 +285,20 @@ def write(name: str, table: Table, root: Path, failed: dict) -> Path:
                 of_row.setdefault(where, []).append(score)
         found[row.label] = page.gather(of_row)
     out = Path(_OUT.value) if _OUT.value else root / "tables" / _RECIPE.value
-    return page.write(out, name, table, found, about(tasks, count), reasons)
+    beside = [json.loads(Path(path).read_text()) for path in _BESIDE.value if table.curve]
+    return page.write(out, name, table, found, about(tasks, count), reasons, beside)
 
 
 def about(tasks: dict, seeds: int) -> list[str]:
     """What the numbers are of, in a few lines."""
-    rehearsal = "**a rehearsal on simulated ECGs**" if _RECIPE.value == "demo" else f"recipe `{_RECIPE.value}`"
+    rehearsal = "A rehearsal on simulated ECGs" if _RECIPE.value == "demo" else f"Recipe {_RECIPE.value}"
     length = f"{_STEPS.value:,} steps" if _STEPS.value else "the recipe's own length"
     scored = [
         f"{label}: {len(task.scored.records):,} {task.split} records, {len(task.names)} classes"
         for label, (_, task) in tasks.items()
     ]
     return [
-        f"{rehearsal[0].upper()}{rehearsal[1:]}; runs of {length}, {seeds} seed{'s' * (seeds > 1)} a row",
+        f"{rehearsal}; runs of {length}, {seeds} seed{'s' * (seeds > 1)} a row",
         f"{'; '.join(scored)}. In brackets 95 % intervals over patients, and after ± the deviation over seeds",
         f"`python -m kmerl_jax.reproduce {' '.join(sys.argv[1:])}`",
     ]

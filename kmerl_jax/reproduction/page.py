@@ -40,18 +40,19 @@ def markdown(name: str, table: Table, found: Found, about: Sequence[str], failed
     first, wheres = table.rows[0].label, _wheres(table, found)
     others = [row for row in table.rows[1:] if row.label in found]
     lines = [f"# {_title(name, table)}", "", *[f"{line}  " for line in about], ""]
+    heads = [_head(column.name, task) for column, task in wheres]
     lines += _table(
-        ["macro AUROC", *(_head(where) for where in wheres)],
+        ["macro AUROC", *heads],
         [[row.label, *(_cell(found.get(row.label, {}).get(where)) for where in wheres)] for row in table.rows],
     )
     theirs = [[row.label, *(_theirs(printed(name), row.label, where) for where in wheres)] for row in table.rows]
     if any(cell != "-" for _, *cells in theirs for cell in cells):
         lines += ["", "In the paper, on its own data (where our tasks are others, the mean over its six):", ""]
-        lines += _table(["", *(_head(where) for where in wheres)], theirs)
+        lines += _table(["", *heads], theirs)
     if first in found and others:
         lines += ["", f"{first} less each of the others, 95 % intervals paired over patients:", ""]
         rows = [[row.label, *(_less(found, first, row.label, where) for where in wheres)] for row in others]
-        lines += _table(["", *(_head(where) for where in wheres)], rows)
+        lines += _table(["", *heads], rows)
     if said := gains(table, found):
         lines += ["", *said]
     if failed:
@@ -86,48 +87,74 @@ def _count(column: Measure) -> int:
     return int(column.leads.removeprefix("first ")) if column.leads.startswith("first ") else 0
 
 
-def write(out: Path, name: str, table: Table, found: Found, about: Sequence[str], failed: Mapping[str, str]) -> Path:
-    """Writes the page, its picture and the JSON behind both, and returns where the page is."""
+def write(
+    out: Path,
+    name: str,
+    table: Table,
+    found: Found,
+    about: Sequence[str],
+    failed: Mapping[str, str],
+    beside: Sequence[dict] = (),
+) -> Path:
+    """Writes the page, its picture and the JSON behind both.
+
+    Args:
+        out: the folder.
+        name: of the table.
+        table: what it is of.
+        found: what was found of each row.
+        about: lines that say what the numbers are of.
+        failed: label of a row -> why there is nothing of it.
+        beside: what such JSON files hold, of other data: panels of their own in the picture of a curve.
+
+    Returns:
+        Where the page is.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    stem = f"table_{name}" if not name.startswith("fig") else name
+    stem = name if name.startswith("fig") else f"table_{name}"
+    facts = _facts(name, table, found, about, failed)
     if found:
-        files.write_picture(out / f"{stem}.png", picture(name, table, found, about[0]))
-    files.write_json(out / f"{stem}.json", _facts(name, table, found, about, failed))
+        files.write_picture(
+            out / f"{stem}.png", _curves([*beside, facts]) if table.curve else _bars(name, table, facts)
+        )
+    files.write_json(out / f"{stem}.json", facts)
     files.write_text(out / f"{stem}.md", markdown(name, table, found, about, failed))
     return out / f"{stem}.md"
 
 
-def picture(name: str, table: Table, found: Found, about: str):
-    """Bars, or a curve over the columns."""
-    shown = {row.label: found[row.label] for row in table.rows if row.label in found}
-    title = f"{_title(name, table)}\n{about}"
-    if table.curve:
-        kinds = list(dict.fromkeys(column.kind for column in table.columns))
-        return pictures.curves({kind.replace("_", " "): _curve(table, shown, kind) for kind in kinds}, title)
-    wheres = _wheres(table, found)
-    groups = {
-        _head(where): {label: _bar(row[where]) for label, row in shown.items() if where in row} for where in wheres
-    }
-    known = printed(name)
-    theirs = {
-        label: {
-            _head(where): values[where[0].name, where[1]] for where in wheres if (where[0].name, where[1]) in values
-        }
-        for label, values in known.items()
-    }
-    return pictures.bars(groups, {label: values for label, values in theirs.items() if values}, title)
+def _bars(name: str, table: Table, facts: dict):
+    """One group of bars a column."""
+    groups: dict[str, dict[str, dict]] = {}
+    theirs: dict[str, dict[str, float]] = {}
+    several = table.by_task and len({score["task"] for row in facts["rows"] for score in row["scores"]}) > 2
+    for row in facts["rows"]:
+        for score in row["scores"]:
+            if score["task"] == MEAN or several:
+                head = _head(score["name"], score["task"])
+                groups.setdefault(head, {})[row["row"]] = _bar(score)
+                if score["paper"] is not None:
+                    theirs.setdefault(row["row"], {})[head] = score["paper"]
+    return pictures.bars(groups, theirs, f"{_title(name, table)}\n{facts['about'][0]}")
 
 
-def _curve(table: Table, shown: Found, kind: str) -> dict[str, list]:
-    columns = [column for column in table.columns if column.kind == kind]
-    return {
-        label: [(n, column.name, _bar(row[column, MEAN])) for n, column in enumerate(columns, 1)]
-        for label, row in shown.items()
-    }
+def _curves(all_facts: Sequence[dict]):
+    """A panel for each kind of score, of each of several data."""
+    panels = {}
+    for facts in all_facts:
+        kinds = dict.fromkeys(score["kind"] for row in facts["rows"] for score in row["scores"])
+        for kind in kinds:
+            each = {row["row"]: [one for one in row["scores"] if (one["kind"], one["task"]) == (kind, MEAN)]
+                    for row in facts["rows"]}  # fmt: skip
+            panels[f"{kind.replace('_', ' ')}\n{facts['about'][0]}"] = {
+                label: [(int(one["name"]), one["name"], _bar(one)) for one in scores]
+                for label, scores in each.items()
+                if scores
+            }
+    return pictures.curves(panels, all_facts[-1]["title"])
 
 
-def _bar(score: Score) -> dict:
-    return {"macro_auroc": score.value, "macro_ci95": score.ci95}
+def _bar(score: dict) -> dict:
+    return {"macro_auroc": score["value"], "macro_ci95": score["ci95"]}
 
 
 def _title(name: str, table: Table) -> str:
@@ -142,9 +169,8 @@ def _wheres(table: Table, found: Found) -> list[tuple[Measure, str]]:
     return [(column, task) for task in (*tasks, MEAN) for column in table.columns]
 
 
-def _head(where: tuple[Measure, str]) -> str:
-    column, task = where
-    return column.name if task == MEAN else f"{task}: {column.name}"
+def _head(column: str, task: str) -> str:
+    return column if task == MEAN else f"{task}: {column}"
 
 
 def _theirs(known: Printed, label: str, where: tuple[Measure, str]) -> str:

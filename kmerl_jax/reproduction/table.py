@@ -57,7 +57,7 @@ class Table:
         columns: of all rows.
         by_task: whether every task has columns of its own; else their mean alone.
         seeds: of pretraining, for each row.
-        curve: whether its picture is a curve over the columns; else it is bars.
+        curve: whether its picture is a curve over the columns, whose names are numbers; else it is bars.
     """
 
     title: str

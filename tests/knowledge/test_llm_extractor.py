@@ -75,6 +75,18 @@ def test_the_whole_pipeline(server, served):
     assert served.asked.total() == 6 + 5 + 1 + 1
 
 
+def test_steps_that_are_left_out_are_not_asked(server, served):
+    """Table 2b; the other steps' answers serve both."""
+    whole = read(RECORDS, server, quiet)
+    asked = len(served.asked)
+    apart = read(RECORDS, server, quiet, merging=False)
+    flat = read(RECORDS, server, quiet, superclass=False)
+    assert len(served.asked) - asked <= 1  # superclasses of names that were not merged
+    assert len(apart.names) >= len(whole.names)
+    assert flat.superclasses == {}
+    assert whole.superclasses
+
+
 def test_each_distinct_statement_is_asked_once(server, served):
     read(RECORDS * 50, server, quiet)
     assert max(served.asked.values()) == 1

@@ -38,6 +38,52 @@ def test_a_reading_carries_synonyms_and_codes():
     assert "afib" in read.about["atrial fibrillation"]["synonyms"]
 
 
+def named(read, row):
+    return {name for name, status in zip(read.names, read.statuses[row], strict=True) if status == reading.PRESENT}
+
+
+RECORDS = [["Left bundle branch block"], ["LBBB"], ["AFib with left bundle branch block"], ["Possible LBBB"]]
+
+
+def test_without_merging_each_way_to_say_it_is_an_entity():
+    """Table 2b: what says the same in other words is another entity, and its superclasses are there all the same."""
+    whole, apart = mining.by_grammar(RECORDS), mining.by_grammar(RECORDS, merging=False)
+    assert "left bundle branch block" in named(whole, 1)
+    said = [named(apart, row) & {"left bundle branch block", "lbbb", "afib", "atrial fibrillation"} for row in range(3)]
+    assert said == [{"left bundle branch block"}, {"lbbb"}, {"afib", "left bundle branch block"}]
+    assert apart.statuses[3, apart.names.index("lbbb")] == reading.POSSIBLE
+    for row in range(3):
+        assert "bundle branch block" in named(apart, row) & named(whole, row)
+    assert set(apart.superclasses["bundle branch block"]) == {"lbbb", "left bundle branch block"}
+
+
+def test_without_superclasses_an_entity_is_what_is_said():
+    whole, flat = mining.by_grammar(RECORDS), mining.by_grammar(RECORDS, superclasses=False)
+    assert named(flat, 1) == {"left bundle branch block"}
+    assert named(whole, 1) > named(flat, 1)
+    assert flat.superclasses == {}
+    said = mining.by_grammar([["Bundle branch block"]], superclasses=False)
+    assert named(said, 0) == {"bundle branch block"}  # said itself, it stays
+
+
+def test_variants_lie_beside_the_whole(store):
+    whole, _ = mining.open_reading(store, "grammar")
+    apart, how = mining.open_reading(store, "grammar", merging=False)
+    flat, _ = mining.open_reading(store, "grammar", merging=True, superclasses=False)
+    assert how == "mined by the grammar"
+    assert "grammar-unmerged" in mining.open_reading(store, "grammar", merging=False)[1]
+    assert {path.name for path in (store.path / "knowledge").iterdir()} == {
+        "grammar",
+        "grammar-unmerged",
+        "grammar-flat",
+    }
+    assert set(flat.names) < set(whole.names)
+    assert not flat.superclasses
+    assert len(apart.names) > len(whole.names)
+    with pytest.raises(FileNotFoundError, match="llama-unmerged-flat"):
+        mining.open_reading(store, "llama", False, False)
+
+
 def test_the_grammars_reading_is_made_once(store):
     first, how = mining.open_reading(store, "grammar")
     assert how == "mined by the grammar"

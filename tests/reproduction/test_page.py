@@ -69,10 +69,8 @@ def test_the_headline_is_over_fewer_leads_than_twelve():
     assert page.gains(TABLE, FOUND) == []
 
 
-@pytest.mark.parametrize("curve", [False, True])
-def test_page_picture_and_json(tmp_path, curve):
-    table = Table("losses", TABLE.rows, TABLE.columns, curve=curve)
-    written = page.write(tmp_path / "pages", "2a", table, FOUND, ["A rehearsal."], {"without the entity loss": "x"})
+def test_page_picture_and_json(tmp_path):
+    written = page.write(tmp_path / "pages", "2a", TABLE, FOUND, ["A rehearsal."], {"without the entity loss": "x"})
     assert written == tmp_path / "pages" / "table_2a.md"
     assert (tmp_path / "pages" / "table_2a.png").read_bytes().startswith(b"\x89PNG")
     facts = json.loads((tmp_path / "pages" / "table_2a.json").read_text())
@@ -88,3 +86,19 @@ def test_nothing_was_found(tmp_path):
     written = page.write(tmp_path, "2a", TABLE, {}, ["x"], dict.fromkeys(["K-MERL"], "dead"))
     assert "- K-MERL: dead" in written.read_text()
     assert not (tmp_path / "table_2a.png").exists()
+
+
+def test_a_curve_has_a_panel_for_each_data_and_kind(tmp_path, monkeypatch):
+    columns = Measure("1", "zero_shot", "first 1"), Measure("12", "zero_shot"), Measure("12", "linear_probe")
+    table = Table("adding", (Row("K-MERL"), Row("MERL")), columns, curve=True)
+    one = found(**{"K-MERL": {(column, "demo"): score(0.8) for column in columns}})
+    page.write(tmp_path / "a", "fig6", table, one, ["Of a."], {})
+    beside = [json.loads((tmp_path / "a" / "fig6.json").read_text())]
+    drawn = []
+    draw = page.pictures.curves
+    monkeypatch.setattr(page.pictures, "curves", lambda panels, title: drawn.append(panels) or draw(panels, title))
+    page.write(tmp_path / "b", "fig6", table, one, ["Of b."], {}, beside)
+    (panels,) = drawn
+    assert list(panels) == [f"{kind}\nOf {x}." for x in "ab" for kind in ("zero shot", "linear probe")]
+    assert [point[0] for point in panels["zero shot\nOf b."]["K-MERL"]] == [1, 12]
+    assert (tmp_path / "b" / "fig6.png").exists()
