@@ -1,7 +1,9 @@
 """The training runs that a table needs: planned, skipped where done, run one after another or as a Slurm array."""
 
 import dataclasses
+import functools
 import hashlib
+import importlib.util
 import json
 import logging
 import shlex
@@ -9,6 +11,8 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import flax.traverse_util
 
 from kmerl_jax.reproduction.table import Row, Table
 
@@ -55,7 +59,7 @@ class Run:
 
 
 def of_row(row: Row, recipe: str, common: Mapping[str, object], seeds: int, root: Path) -> list[Run]:
-    """The runs of a row, one a seed.
+    """The runs of a row, one a seed. What is changed to what it is already is no change: tables share such runs.
 
     Args:
         row: of a table.
@@ -63,9 +67,26 @@ def of_row(row: Row, recipe: str, common: Mapping[str, object], seeds: int, root
         common: changes of every row; a row's own come first.
         seeds: how many.
         root: folder of all runs.
+
+    Raises:
+        FileNotFoundError: its config is not where the command was started.
     """
-    changes = tuple(sorted((dict(common) | dict(row.changes)).items()))
+    own = _config(row.config, recipe)
+    given = (dict(common) | dict(row.changes)).items()
+    changes = tuple(sorted((name, value) for name, value in given if own.get(name, ...) != value))
     return [Run(row.config, recipe, changes, seed, root) for seed in range(seeds)]
+
+
+@functools.cache
+def _config(name: str, recipe: str) -> dict:
+    """The fields of a config, by their dotted names."""
+    path = CONFIGS / f"{name}.py"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} not found; start the command in the clone")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return flax.traverse_util.flatten_dict(module.get_config(recipe).to_dict(), sep=".")
 
 
 def store_of(run: Run) -> Path:
@@ -82,8 +103,6 @@ def needed(tables: Iterable[Table], recipe: str, common: Mapping[str, object], s
     runs = {}
     for table in tables:
         for row in table.rows:
-            if not (CONFIGS / f"{row.config}.py").is_file():
-                raise FileNotFoundError(f"{CONFIGS / row.config}.py not found; start the command in the clone")
             for run in of_row(row, recipe, common, seeds or table.seeds, root):
                 runs[run] = None
     return list(runs)

@@ -42,6 +42,8 @@ def test_a_run_is_named_after_all_that_it_is():
     assert len(set(different)) == 6
     assert folder(b=1, a=2) == folder(a=2, b=1) == folder(common={"b": 1}, a=2)
     assert folder(common={"a": 3}, a=2) == folder(a=2)  # a row's own change holds
+    assert folder(**{"model.query_depth": 4, "train.steps": 320}) == folder()
+    assert folder("mimic", **{"train.steps": 320}) != folder("mimic")
 
 
 def test_a_config_that_is_not_there():

@@ -1,0 +1,47 @@
+"""The reproduce command as users run it, short of training."""
+
+import pytest
+
+from tests.commands.test_train import run
+
+
+def reproduce(*arguments):
+    return run(*arguments, module="reproduce")
+
+
+def test_what_is_needed(tmp_path):
+    done = reproduce("--table=2a,7d", "--dry_run", f"--runs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 7  # K-MERL itself has 4 layers: both tables have it
+    assert all(line.startswith(f"missing {tmp_path}/vit_tiny-demo-") for line in lines)
+
+
+def test_a_slurm_array(tmp_path):
+    done = reproduce("--table=6", "--recipe=mimic", "--slurm", f"--runs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "#SBATCH --array=0-20" in done.stdout  # 7 rows, 3 seeds
+    assert done.stdout.count("--config=configs/merl_resnet18.py:mimic") == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--table=2d"], "--table: unknown '2d'; there are 1, 2a, 2b"),
+        (["--table=1", "--recipe=mimic"], "--store names the stores to be scored on"),
+        (["--table=fig8"], "--prompts names MERL's CKEPE_prompt.json"),
+        (["--table=1", "--store=nowhere"], "nowhere not found"),
+    ],
+)
+def test_what_would_stop_it_is_said_before_anything_is_trained(arguments, message, tmp_path):
+    done = reproduce(*arguments, f"--runs={tmp_path}")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_help():
+    done = reproduce("--help")
+    assert done.returncode == 0
+    assert "a rehearsal on simulated ECGs" in done.stdout
