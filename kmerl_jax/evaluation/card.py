@@ -4,8 +4,15 @@ from collections.abc import Sequence
 
 from kmerl_jax.evaluation import evidence
 from kmerl_jax.evaluation.pictures import number
+from kmerl_jax.signals.waveform import RATE, SEGMENT
 
 _PRECISE = 40  # findings of a table
+_WHAT = {
+    "kmerl": "An ECG encoder with a cardiac query network (K-MERL, arXiv 2502.17900), trained with\n"
+    "kmerl_jax: it takes any subset of the 12 leads, and is asked for findings in words.",
+    "merl": "An ECG encoder that was aligned with reports (MERL, arXiv 2403.06659), trained with kmerl_jax: it\n"
+    "takes 12 leads, those that are missing as zeros, and is asked for findings in words, by cosine.",
+}
 
 
 def card(name: str, config: dict, step: int, trained_on: dict, found: Sequence[dict]) -> str:
@@ -18,7 +25,7 @@ def card(name: str, config: dict, step: int, trained_on: dict, found: Sequence[d
         trained_on: what `entities.json` says.
         found: see `evidence.gather`.
     """
-    model, train = config["model"], config["train"]
+    train = config["train"]
     texts = "made from the data set's labels" if trained_on["texts_from_labels"] else "written by people or machines"
     frozen = config["text"]["trainable_layers"] == 0
     return f"""---
@@ -28,8 +35,7 @@ tags: [ecg, electrocardiogram, zero-shot-classification]
 
 # {name}
 
-An ECG encoder with a cardiac query network (K-MERL, arXiv 2502.17900), trained with
-kmerl_jax: it takes any subset of the 12 leads, and is asked for findings in words.
+{_WHAT[config.get("method", "kmerl")]}
 
 **For research only: not a medical device, and no basis for decisions about anyone's care.**
 
@@ -53,9 +59,8 @@ python -m kmerl_jax.predict --run=FOLDER recording.hea
 | report texts | {texts} |
 | asked for | {len(trained_on["entities"])} entities, mined from the texts (`entities.json`) |
 | text encoder | {config["text"]["encoder"]}{" (frozen)" if frozen else ""} |
-| ECG encoder | width {model["width"]}, {model["depth"]} layers, {model["heads"]} heads |
-| query network | width {model["query_width"]}, {model["query_depth"]} layers, {model["query_heads"]} heads |
-| signals | scaled by {config["data"]["normalization"]}; 500 Hz, 10 s, tokens of 0.2 s |
+{_network(config)}
+| signals | scaled by {config["data"]["normalization"]}; 500 Hz, 10 s |
 | steps | {step:,} of {train["batch_size"]:,} ECGs |
 
 ## Evaluation
@@ -63,12 +68,22 @@ python -m kmerl_jax.predict --run=FOLDER recording.hea
 {_evaluation(found)}
 ## Limits
 
-- Probabilities are not calibrated: they rank recordings, they are no frequencies.
+- Probabilities are not calibrated, and cosines are none: they rank recordings, they are no frequencies.
 - What was not evaluated above, with the leads at hand and on people like those at hand, is not known to work.
 - With few leads much cannot be seen: no set of leads shows what its electrodes do not face.
 - A name that was never trained is answered by its likeness to trained ones. `predict` marks it.
 - Attention shows what was looked at, not what decided.
 """
+
+
+def _network(config: dict) -> str:
+    model = config["model"]
+    size = f"width {model['width']}, {model['depth']} layers, {model['heads']} heads"
+    if config.get("method", "kmerl") == "merl":
+        return f"| ECG encoder | {model['encoder']}{', ' + size if model['encoder'] == 'vit' else ''} |"
+    asked = f"width {model['query_width']}, {model['query_depth']} layers, {model['query_heads']} heads"
+    tokens = f"{config['data'].get('token_length', SEGMENT) / RATE:g} s"
+    return f"| ECG encoder | {size}, over tokens of {tokens} |\n| query network | {asked} |"
 
 
 def _evaluation(found: Sequence[dict]) -> str:
