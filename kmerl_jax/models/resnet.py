@@ -83,10 +83,12 @@ class ResNet(nn.Module):
     Attributes:
         size: which of `DEPTHS`.
         dtype: of the convolutions.
+        remat: whether the backward pass computes each block again from its input.
     """
 
     size: str
     dtype: Dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, tokens: Tokens) -> jax.Array:
@@ -94,11 +96,12 @@ class ResNet(nn.Module):
         window, _ = grid(tokens)
         x = window.reshape(*window.shape[:2], -1).swapaxes(1, 2)
         x = nn.relu(Convolution(WIDTHS[0], STEM, 2, self.dtype, name="stem")(x))
+        residual = nn.remat(Block) if self.remat else Block
         for stage, (channels, blocks) in enumerate(zip(WIDTHS, DEPTHS[self.size], strict=True), 1):
             for block in range(blocks):
                 stride = 2 if stage > 1 and not block else 1
                 settings = channels, stride, self.size in BOTTLENECKS, self.dtype
-                x = Block(*settings, name=f"stage{stage}_block{block}")(x)
+                x = residual(*settings, name=f"stage{stage}_block{block}")(x)
         return x
 
     def pooled(self, tokens: Tokens) -> jax.Array:

@@ -103,7 +103,7 @@ def build_model(config, dtype, remat: bool = False) -> Merl:
     Args:
         config: a resolved config.
         dtype: of the matrix products.
-        remat: whether a ViT's layers compute again what their gradient needs; for training alone.
+        remat: whether layers compute again what their gradient needs; for training alone.
 
     Raises:
         ValueError: an unknown encoder, a width that its heads do not divide, or tokens of all leads at once.
@@ -112,7 +112,7 @@ def build_model(config, dtype, remat: bool = False) -> Merl:
     if config.data.tokenization != "lead":
         raise ValueError("data.tokenization=joint is an ablation of K-MERL; MERL's tokens are of all leads already")
     if model.encoder in DEPTHS:
-        return Merl(ResNet(model.encoder, dtype), model.projection)
+        return Merl(ResNet(model.encoder, dtype, remat), model.projection)
     if model.encoder != "vit":
         raise ValueError(f"model.encoder={model.encoder!r} is not one of vit, {', '.join(DEPTHS)}")
     if model.heads < 1 or model.width % model.heads:

@@ -9,7 +9,7 @@ import pytest
 from kmerl_jax.config import base, merl
 from kmerl_jax.evaluation import merl_weights
 from kmerl_jax.models import tokens
-from kmerl_jax.training import accumulation, sharding
+from kmerl_jax.training import accumulation, flops, sharding
 from kmerl_jax.training.methods import build_objective, check
 from kmerl_jax.training.optimizer import FROZEN, RUNNING, TRAINED, optimizer
 from kmerl_jax.training.texts import FrozenTexts
@@ -152,10 +152,10 @@ def test_running_statistics_change_no_loss_and_only_follow():
     other = dict(params) | {"head": jax.tree.map(lambda x: x, params["head"])}
     norm = other["head"]["projector"]["hidden_norm"] = dict(other["head"]["projector"]["hidden_norm"])
     norm["mean"] = norm["mean"] + 5
-    one, two = (objective.loss(p, WHOLE, KEY, True)[0] for p in (params, other))
+    run = jax.jit(jax.value_and_grad(lambda p: objective.loss(p, WHOLE, KEY, True)[0]))
+    (one, _), (two, gradient) = run(params), run(other)
     assert float(one) == pytest.approx(float(two), rel=1e-6)
     tx = optimizer(config_of().optimizer, 10, objective.role)
-    gradient = jax.grad(lambda p: objective.loss(p, WHOLE, KEY, True)[0])(other)
     updates, _ = tx.update(gradient, tx.init(other), other)
     step = np.asarray(updates["head"]["projector"]["hidden_norm"]["mean"])
     # A tenth of the way, whatever the learning rate, the clipping and the weight decay.
@@ -177,6 +177,22 @@ def test_the_same_loss_and_gradient_on_any_devices():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4), *results)
 
 
+@pytest.mark.parametrize("encoder", ["resnet18", "vit"])
+def test_remat_is_the_same_and_computes_twice(encoder):
+    plain, again = small(encoder), small(encoder, train__remat=True)
+    params = jax.eval_shape(plain.init, KEY, BATCH)
+    assert jax.tree.structure(params) == jax.tree.structure(jax.eval_shape(again.init, KEY, BATCH))
+    count = [
+        flops.count(jax.make_jaxpr(jax.grad(lambda p, one=one: one.loss(p, WHOLE, KEY, True)[0]))(params))
+        for one in (plain, again)
+    ]
+    assert 1.2 < count[1] / count[0] < 1.4
+    if encoder == "vit":  # a ResNet takes long to compile
+        given = params_of(plain)
+        one, two = (jax.jit(jax.grad(lambda p, o=o: o.loss(p, WHOLE, KEY, True)[0]))(given) for o in (plain, again))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), one, two)
+
+
 def test_a_text_encoder_may_learn_along():
     objective = small(texts=trained_texts())
     params = params_of(objective)
@@ -189,7 +205,7 @@ def test_a_text_encoder_may_learn_along():
         "scale": TRAINED,
         "bias": TRAINED,
     }
-    gradient = jax.grad(lambda p: objective.loss(p, WHOLE, KEY, True)[0])(params)
+    gradient = jax.jit(jax.grad(lambda p: objective.loss(p, WHOLE, KEY, True)[0]))(params)
     assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(gradient["text"]["upper"])) > 0
 
 
