@@ -29,12 +29,18 @@ _AS_PUBLISHED = {
 }
 _MASKED = {"masking.min_leads": 1}
 _CNN, _VIT = "merl_resnet18", "merl_vit_tiny"
-_MERL = tuple(
-    Row(f"MERL ({which}), {form}", config, changes)
-    for which, config in (("ResNet", _CNN), ("ViT", _VIT))
-    for form, changes in (("as published", _AS_PUBLISHED), ("zero-filled", {}), ("leads masked", _MASKED))
-)
-_FAIR = tuple(row for row in _MERL if row.changes != _AS_PUBLISHED)
+_FORMS = {"as published": _AS_PUBLISHED, "zero-filled": {}, "leads masked": _MASKED}
+
+
+def _merl(*forms: str) -> tuple[Row, ...]:
+    return tuple(
+        Row(f"MERL ({which}), {form}", config, _FORMS[form])
+        for which, config in (("ResNet", _CNN), ("ViT", _VIT))
+        for form in forms
+    )
+
+
+_MERL, _FAIR = _merl(*_FORMS), _merl("zero-filled", "leads masked")
 _NO_LEADS = {"model.lead_embedding": False, "model.lead_gain": 0.0}
 
 _ALL_LEADS = (Measure("12 leads", "zero_shot"),)
@@ -42,7 +48,7 @@ _ONE_AND_ALL = (Measure("1 lead", "zero_shot", "I"), *_ALL_LEADS)
 _PROBES = tuple(Measure(f"{100 * ratio:g} %", "linear_probe", ratio=ratio) for ratio in (0.01, 0.1, 1.0))
 _ADDING = (
     *(Measure(str(n), "zero_shot", f"first {n}") for n in range(1, 13)),
-    *(Measure(str(n), "linear_probe", f"first {n}", 0.01) for n in (1, 3, 6, 9, 12)),
+    *(Measure(f"probe, {n}", "linear_probe", f"first {n}", 0.01) for n in (1, 3, 6, 9, 12)),
 )
 
 
@@ -228,10 +234,12 @@ def main() -> int:
             log.info(f"{'done   ' if run.done else 'missing'} {run.folder}")
         return 0
     check_scoring()
-    failed = runs.train(planned)
+    failed, whole = runs.train(planned), []
     for name, table in tables.items():
-        log.info(f"page: {write(name, table, root, failed)}")
-    return 1 if failed else 0
+        page, complete = write(name, table, root, failed)
+        log.info(f"page: {page}")
+        whole.append(complete)
+    return 0 if all(whole) else 1
 
 
 def common() -> dict[str, object]:
@@ -255,16 +263,16 @@ def check_scoring() -> None:
             raise FileNotFoundError(f"{path} not found")
 
 
-def write(name: str, table: Table, root: Path, failed: dict) -> Path:
-    """Scores the runs of a table and writes its page."""
+def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool]:
+    """Scores the runs of a table and writes its page; says where it is, and whether all rows are there."""
     from kmerl_jax.evaluation import experiment, fine_tune, zero_shot
     from kmerl_jax.reproduction import page, runs, scores
     from kmerl_jax.training import sharding
 
     count = _SEEDS.value or table.seeds
-    of = {row: runs.of_row(row, _RECIPE.value, common(), count, root) for row in table.rows}
-    reasons = {row.label: failed[run] for row, each in of.items() for run in each if run in failed}
-    stores = [Path(path) for path in _STORE.value or [runs.store_of(next(iter(of.values()))[0])]]
+    of = [(row, runs.of_row(row, _RECIPE.value, common(), count, root)) for row in table.rows]
+    reasons = {row.label: failed[run] for row, each in of for run in each if run in failed}
+    stores = [Path(path) for path in _STORE.value or [of[0][1][0].store]]
     labels = _LABELS.value or EVALUATED[_RECIPE.value].split(",")
     tasks = experiment.open_tasks(stores, labels, Path(_SPLITS.value) if _SPLITS.value else None, "raw")
     scorer = scores.Scorer(
@@ -276,23 +284,31 @@ def write(name: str, table: Table, root: Path, failed: dict) -> Path:
         lambda what: command.Progress(what, "ECGs"),
     )
     found = {}
-    for row, each in of.items():
+    for row, each in of:
         if row.label in reasons:
             continue
         of_row: dict = {}
-        for run in each:
-            log.info(f"scoring {row.label}, {run.folder}")
-            for where, score in scorer.of(row, run.folder, run.seed, table.columns).items():
-                of_row.setdefault(where, []).append(score)
+        try:
+            for run in each:
+                log.info(f"scoring {row.label}, {run.folder}")
+                for where, score in scorer.of(row, run.folder, run.seed, table.columns).items():
+                    of_row.setdefault(where, []).append(score)
+        except (ValueError, OSError) as error:  # the other rows are worth a page
+            reasons[row.label] = str(error)
+            log.warning(f"{row.label}: {error}")
+            continue
         found[row.label] = page.gather(of_row)
+    for line in page.gains(table, found):
+        log.info(line)
     out = Path(_OUT.value) if _OUT.value else root / "tables" / _RECIPE.value
     beside = [json.loads(Path(path).read_text()) for path in _BESIDE.value if table.curve]
-    return page.write(out, name, table, found, about(tasks, count), reasons, beside)
+    return page.write(out, name, table, found, about(tasks, count), reasons, beside), not reasons
 
 
 def about(tasks: dict, seeds: int) -> list[str]:
     """What the numbers are of, in a few lines."""
-    rehearsal = "A rehearsal on simulated ECGs" if _RECIPE.value == "demo" else f"Recipe {_RECIPE.value}"
+    simulated = all("simulation" in store.manifest["about"] for store, _ in tasks.values())
+    rehearsal = "A rehearsal on simulated ECGs" if simulated and _RECIPE.value == "demo" else f"Recipe {_RECIPE.value}"
     length = f"{_STEPS.value:,} steps" if _STEPS.value else "the recipe's own length"
     scored = [
         f"{label}: {len(task.scored.records):,} {task.split} records, {len(task.names)} classes"
@@ -300,7 +316,8 @@ def about(tasks: dict, seeds: int) -> list[str]:
     ]
     return [
         f"{rehearsal}; runs of {length}, {seeds} seed{'s' * (seeds > 1)} a row",
-        f"{'; '.join(scored)}. In brackets 95 % intervals over patients, and after ± the deviation over seeds",
+        f"{'; '.join(scored)}. In brackets 95 % intervals over patients; after ± the deviation over seeds, "
+        "which is in no interval",
         f"`python -m kmerl_jax.reproduce {' '.join(sys.argv[1:])}`",
     ]
 

@@ -1,4 +1,4 @@
-"""Pretrains K-MERL on a prepared store, then scores it on held-out patients.
+"""Pretrains K-MERL, or MERL, on a prepared store, then scores it on held-out patients.
 
     python -m kmerl_jax.train --config=configs/vit_tiny.py
     python -m kmerl_jax.train --config=configs/vit_tiny.py:ptb_xl --config.data.store=data/ptb_xl

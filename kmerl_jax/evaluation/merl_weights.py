@@ -117,6 +117,8 @@ def convert(tensors: Mapping[str, np.ndarray], config: ConfigDict) -> dict:
         ValueError: a tensor is missing, has another shape, or has no place; the message names it.
     """
     model = methods.build_model(config)
+    if config.model.projection and "proj_t.0.weight" not in tensors:
+        raise ValueError("the checkpoint has no 'proj_t.0.weight', the projector of texts that MERL has")
     width = tensors["proj_t.0.weight"].shape[1] if config.model.projection else 1
     shapes = jax.eval_shape(lambda: model.init_params(jax.random.key(0), methods.form(config), width))
     left = {name for name in tensors if not name.startswith(TEXT) and not _UNUSED.match(name)}

@@ -44,7 +44,12 @@ def intervals(series: Sequence[tuple[str, Mapping[str, dict], float]], names: Se
     return figure, axes
 
 
-def bars(groups: Mapping[str, Mapping[str, dict]], published: Mapping[str, Mapping[str, float]], title: str):
+def bars(
+    groups: Mapping[str, Mapping[str, dict]],
+    published: Mapping[str, Mapping[str, float]],
+    title: str,
+    measure: str = "macro AUROC",
+):
     """Macro AUROC of each task: filled bars with intervals are measured, hatched ones are published.
 
     Args:
@@ -81,7 +86,7 @@ def bars(groups: Mapping[str, Mapping[str, dict]], published: Mapping[str, Mappi
     lowest = min((_or_nan(part["macro_auroc"]) for one in groups.values() for part in one.values()), default=1)
     axes.set_ylim(min(0.4, lowest - 0.05), 1)
     axes.axhline(0.5, color="0.8", lw=0.8, zorder=0)
-    axes.set_ylabel("macro AUROC, 95 % interval")
+    axes.set_ylabel(f"{measure}, 95 % interval")
     axes.set_title(title, fontsize=10, loc="left")
     columns = 3 if max(map(len, ours)) < 35 else 2
     figure.legend(loc="outside lower center", fontsize=8, ncol=columns, frameon=False)

@@ -17,7 +17,7 @@ from kmerl_jax.models.transformer import apart
 from kmerl_jax.prediction import bags
 from kmerl_jax.prediction.bags import Bag
 from kmerl_jax.signals.leads import STANDARD
-from kmerl_jax.signals.waveform import RATE, Ecg
+from kmerl_jax.signals.waveform import RATE, SEGMENT, Ecg
 from kmerl_jax.training import sharding
 
 _FEW_NAMES, _NAMES = 16, 32  # names are asked in multiples of these, so that few programs are compiled
@@ -147,7 +147,8 @@ class Model:
         """
         if not per_token:
             return self._mean(ecgs, leads, self._pooled)
-        self.check_looking()
+        if not hasattr(self.network, "features") or self.opened.form.length != SEGMENT:
+            raise ValueError(f"{self.path} has no features of tokens of 100 samples; leave out per_token")
         found = []
         several, one = _several(ecgs)
         for ecg in several:
@@ -174,6 +175,7 @@ class Model:
         Raises:
             ValueError: see `findings`.
         """
+        self._check_heads()
         projected = self.opened.project_texts(_checked(texts))
         return self._mean(ecgs, leads, lambda one: metrics.cosines(self._projected(one), projected).astype(np.float32))
 
@@ -198,8 +200,7 @@ class Model:
         Raises:
             ValueError: an encoder alone, which cannot be asked.
         """
-        if not self.network.scores:
-            raise ValueError(f"{self.path} is an ECG encoder alone, which cannot be asked by name; embed uses it")
+        self._check_heads()
         queries = self.queries(tuple(names))
         return self._over(parts, lambda bag: self._answer(self.params, bag, queries)["logits"])[:, : len(names)]
 
@@ -241,10 +242,15 @@ class Model:
         layers = seen["intermediates"]["query_network"]["layers"]
         return jnp.stack([layer["cross_attention"]["weights"][0] for layer in layers])
 
+    def _check_heads(self) -> None:
+        if not self.network.scores:
+            raise ValueError(f"{self.path} is an ECG encoder alone, which cannot be asked by name; embed uses it")
+
     def _pooled(self, parts: Sequence[Bag]) -> np.ndarray:
         return self._over(parts, lambda bag: self._pool(self.params, bag))
 
     def _projected(self, parts: Sequence[Bag]) -> np.ndarray:
+        self._check_heads()
         return self._over(parts, lambda bag: self._embed(self.params, bag)["ecg"])
 
     def _over(self, parts: Sequence[Bag], compute: Callable[[tokens.Tokens], jax.Array]) -> list | np.ndarray:

@@ -42,7 +42,7 @@ def markdown(name: str, table: Table, found: Found, about: Sequence[str], failed
     lines = [f"# {_title(name, table)}", "", *[f"{line}  " for line in about], ""]
     heads = [_head(column.name, task) for column, task in wheres]
     lines += _table(
-        ["macro AUROC", *heads],
+        ["macro AUROC" if _auroc(table) else "macro", *heads],
         [[row.label, *(_cell(found.get(row.label, {}).get(where)) for where in wheres)] for row in table.rows],
     )
     theirs = [[row.label, *(_theirs(printed(name), row.label, where) for where in wheres)] for row in table.rows]
@@ -62,7 +62,7 @@ def markdown(name: str, table: Table, found: Found, about: Sequence[str], failed
 
 def gains(table: Table, found: Found) -> list[str]:
     """The paper's headline: what the first row gains over each other on average, with fewer leads than all 12."""
-    partial = [column for column in table.columns if column.kind == "zero_shot" and 1 <= _count(column) < 12]
+    partial = [column for column in table.columns if column.kind == "zero_shot" and 1 <= _count(column.leads) < 12]
     first = found.get(table.rows[0].label, {})
     if len(partial) < 2 or not first:
         return []
@@ -82,9 +82,9 @@ def gains(table: Table, found: Found) -> list[str]:
     return [f"- {line}" for line in lines]
 
 
-def _count(column: Measure) -> int:
-    """How many leads a column of the paper's order of leads has; 0 for other sets."""
-    return int(column.leads.removeprefix("first ")) if column.leads.startswith("first ") else 0
+def _count(leads: str) -> int:
+    """How many leads of the paper's order a set is; 0 of other sets."""
+    return int(leads.removeprefix("first ")) if leads.startswith("first ") else 0
 
 
 def write(
@@ -134,7 +134,8 @@ def _bars(name: str, table: Table, facts: dict):
                 groups.setdefault(head, {})[row["row"]] = _bar(score)
                 if score["paper"] is not None:
                     theirs.setdefault(row["row"], {})[head] = score["paper"]
-    return pictures.bars(groups, theirs, f"{_title(name, table)}\n{facts['about'][0]}")
+    measure = "macro AUROC" if _auroc(table) else "macro"
+    return pictures.bars(groups, theirs, f"{_title(name, table)}\n{facts['about'][0]}", measure)
 
 
 def _curves(all_facts: Sequence[dict]):
@@ -146,7 +147,7 @@ def _curves(all_facts: Sequence[dict]):
             each = {row["row"]: [one for one in row["scores"] if (one["kind"], one["task"]) == (kind, MEAN)]
                     for row in facts["rows"]}  # fmt: skip
             panels[f"{kind.replace('_', ' ')}\n{facts['about'][0]}"] = {
-                label: [(int(one["name"]), one["name"], _bar(one)) for one in scores]
+                label: [(_count(one["leads"]), one["name"], _bar(one)) for one in scores]
                 for label, scores in each.items()
                 if scores
             }
@@ -155,6 +156,10 @@ def _curves(all_facts: Sequence[dict]):
 
 def _bar(score: dict) -> dict:
     return {"macro_auroc": score["value"], "macro_ci95": score["ci95"]}
+
+
+def _auroc(table: Table) -> bool:
+    return all(column.statistic == "auroc" for column in table.columns)
 
 
 def _title(name: str, table: Table) -> str:

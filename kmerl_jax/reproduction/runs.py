@@ -46,6 +46,11 @@ class Run:
         return self.root / f"{self.config}-{self.recipe}-{digest}-seed{self.seed}"
 
     @property
+    def store(self) -> Path:
+        """What it learns from."""
+        return Path(dict(self.changes).get("data.store", _config(self.config, self.recipe)["data.store"]))
+
+    @property
     def done(self) -> bool:
         """Whether it has been trained and scored to its end."""
         return (self.folder / "results" / "zero_shot.json").is_file()
@@ -89,13 +94,17 @@ def _config(name: str, recipe: str) -> dict:
     return flax.traverse_util.flatten_dict(module.get_config(recipe).to_dict(), sep=".")
 
 
-def store_of(run: Run) -> Path:
-    """The store that a run, which is done, has learnt from."""
-    return Path(json.loads((run.folder / "config.json").read_text())["data"]["store"])
+def needed(
+    tables: Iterable[Table], recipe: str, common: Mapping[str, object], seeds: int | None, root: Path
+) -> list[Run]:
+    """The distinct runs of all rows of some tables, in their order.
 
-
-def needed(tables: Iterable[Table], recipe: str, common: Mapping[str, object], seeds: int | None, root: Path):
-    """The distinct runs of all rows of some tables, in their order; `seeds` None: as many as each table wants.
+    Args:
+        tables: whose rows.
+        recipe: see `of_row`, as `common` and `root`.
+        common: changes of every row.
+        seeds: of each row; None: as many as each table wants.
+        root: folder of all runs.
 
     Raises:
         FileNotFoundError: a config is not where the command was started.
@@ -120,9 +129,14 @@ def train(runs: Sequence[Run]) -> dict[Run, str]:
         log.info(f"run {n} of {len(left)}: python {shlex.join(run.command)}")
         child = subprocess.Popen([sys.executable, *run.command], stderr=subprocess.PIPE, text=True)
         last = ""
-        for line in child.stderr:
-            sys.stderr.write(line)
-            last = line.strip() or last
+        try:
+            for line in child.stderr:
+                sys.stderr.write(line)
+                last = line.strip() or last
+        except BaseException:  # told to stop: the run saves where it is, and stops too
+            child.terminate()
+            child.wait()
+            raise
         if child.wait() or not run.done:
             failed[run] = last.removeprefix("error: ") or "it ended without results"
             log.warning(f"{run.folder}: {failed[run]}")

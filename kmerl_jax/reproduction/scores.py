@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
+import kmerl_jax
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.evaluation import (
     experiment,
@@ -56,7 +58,8 @@ class Score:
 
 
 def mean(scores: Sequence[Score]) -> Score:
-    """Of several tasks: the mean of each seed and of each draw."""
+    """Of several tasks: the mean of each seed and of each draw; tasks where there is nothing to score do not count."""
+    scores = [one for one in scores if np.isfinite(one.value)] or scores
     return Score(np.mean([one.seeds for one in scores], axis=0), np.mean([one.draws for one in scores], axis=0))
 
 
@@ -125,7 +128,7 @@ class Scorer:
         prompts = self.prompts if row.prompts else None
 
         def compute() -> dict[str, np.ndarray]:
-            weights = metrics.patient_weights(task.scored.patients)
+            weights = self._weights(store, task)
             if column.kind == "zero_shot":
                 values = self._zero_shot(row, run, answers, task, view, prompts, column, weights)
             elif row.encoder == "supervised":
@@ -144,8 +147,21 @@ class Scorer:
             "task": task.checksum,
             "view": view.about(),
             "settings": [answers.seed, self.probe_seeds, dataclasses.asdict(self.supervised)],
+            "probe": dataclasses.asdict(linear_probe.Settings()),
+            "reader": run.encoder.fingerprint if run.model.scores else "",
+            "stores": sorted(store.checksum for store, _ in self.tasks.values()),
+            "precision": [run.config.train.dtype, jax.default_backend()],
+            "versions": [kmerl_jax.__version__, metrics.DRAWS],
         }
         return Score(**inference.cached(run.path / "features", about, compute)[0])
+
+    def _weights(self, store: Store, task: Task) -> np.ndarray:
+        """Bootstrap weights of a task's records: of a patient the same in all tasks of one store."""
+        stores = sorted({one.path for one, _ in self.tasks.values()})
+        patients = [one.scored.patients for of, one in self.tasks.values() if of.path == store.path]
+        distinct = np.unique(np.concatenate(patients))
+        drawn = metrics.patient_weights(distinct, seed=stores.index(store.path))
+        return drawn[np.searchsorted(distinct, task.scored.patients)]
 
     def _zero_shot(self, row: Row, run, answers: Answers, task: Task, view: View, prompts, column: Measure, weights):
         kind = row.scores or run.model.scores[0]
@@ -154,6 +170,8 @@ class Scorer:
         if column.group:
             names = seen_unseen.groups(run, task, "cosine")[column.group]
         if column.statistic == "f1":
+            if task.split != "test" or not len(task.parts["val"].records):
+                raise ValueError(f"{task.name}: F1 needs validation records, beside those that are scored")
             held_out, there = zero_shot.scores(answers, task, task.parts["val"], view, kind, prompts)
             cuts = scoring.thresholds(held_out[None], task.parts["val"].labels, there)
         return scoring.macro(task, scored[None], seen, weights, cuts, names, column.statistic)

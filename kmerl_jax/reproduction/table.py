@@ -66,8 +66,3 @@ class Table:
     by_task: bool = False
     seeds: int = 1
     curve: bool = False
-
-    @property
-    def first(self) -> str:
-        """Label of the row that the others are compared with."""
-        return self.rows[0].label

@@ -64,7 +64,8 @@ class KMerlObjective(Objective):
         queries = self.texts.queries(params, batch, text_key)
         outs = []
         for part, bag in parts:
-            out = self.model.apply({"params": params}, bag, self.texts.reports(params, part, text_key), queries)
+            shown = tokens.formed(bag, self.form)
+            out = self.model.apply({"params": params}, shown, self.texts.reports(params, part, text_key), queries)
             outs.append(out | {"masks": masking.checksum(part["index"], bag.lead, bag.segment, bag.valid)})
         places = jnp.argsort(order, axis=1)
 
@@ -112,7 +113,7 @@ class KMerlObjective(Objective):
             budget = leads * rules.tokens // rules.max_leads
             places = (part.pop(name)[:, :budget] for name in ("lead", "token_segment", "valid"))
             bag = tokens.cut(part["signal"], *places, self.form.length)
-            parts.append((part, tokens.formed(bag, self.form)))
+            parts.append((part, bag))
         return parts, order
 
 

@@ -11,6 +11,8 @@ from kmerl_jax.models.batch_norm import RATE
 ROLES = TRAINED, FROZEN, RUNNING = "trained", "frozen", "running"
 """How a parameter is updated: by the optimiser, not at all, or as a running statistic (see `models.batch_norm`)."""
 
+# Nothing is kept for a running statistic, as for what is frozen: so states are the same with and without any.
+_KEPT = {TRAINED: TRAINED, FROZEN: FROZEN, RUNNING: FROZEN}
 # Muon's updates are given the root mean square that AdamW's usually have, so one learning rate serves both (Liu et al.,
 # Muon is scalable for LLM training, 2025, section 2.2).
 _ADAM_RMS = 0.2
@@ -72,12 +74,18 @@ def optimizer(
         )
     else:
         raise ValueError(f"optimizer.name={config.name!r} is not one of adamw, muon")
-    ways = {
-        TRAINED: optax.chain(optax.clip_by_global_norm(config.clip), tx),
-        FROZEN: optax.set_to_zero(),
-        RUNNING: optax.sgd(RATE),
-    }
-    return optax.partition(ways, lambda params: _roles(params, role))
+    ways = {TRAINED: optax.chain(optax.clip_by_global_norm(config.clip), tx), FROZEN: optax.set_to_zero()}
+    tx = optax.partition(ways, lambda params: jax.tree.map(_KEPT.get, _roles(params, role)))
+
+    def update(gradient, state, params=None):
+        updates, state = tx.update(gradient, state, params)
+
+        def one(update: jax.Array, slope: jax.Array, role: str) -> jax.Array:
+            return -RATE * slope if role == RUNNING else update
+
+        return jax.tree.map(one, updates, gradient, _roles(gradient, role)), state
+
+    return optax.GradientTransformation(tx.init, update)
 
 
 def trained_norm(gradient, role: Callable[[tuple[str, ...]], str]) -> jax.Array:

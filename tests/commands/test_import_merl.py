@@ -65,7 +65,7 @@ def test_a_whole_model_is_asked_by_cosine(whole, demo_files, demo_store, tmp_pat
     np.testing.assert_allclose(cosines, model.findings(ecg, names), atol=1e-5)
     np.testing.assert_allclose(cosines, model.similarity(ecg, names), atol=1e-5)
     assert cosines == sorted(cosines, reverse=True)
-    with pytest.raises(ValueError, match="cannot say where it looked"):
+    with pytest.raises(ValueError, match="has no features of tokens"):
         model.embed(ecg, per_token=True)
 
     out = tmp_path / "out"

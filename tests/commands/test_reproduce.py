@@ -1,5 +1,9 @@
 """The reproduce command as users run it, short of training."""
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
 from tests.commands.test_train import run
@@ -22,6 +26,31 @@ def test_a_slurm_array(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "#SBATCH --array=0-20" in done.stdout  # 7 rows, 3 seeds
     assert done.stdout.count("--config=configs/merl_resnet18.py:mimic") == 9
+
+
+def test_runs_that_are_done_are_scored_and_a_row_that_cannot_be_is_named(small_run, demo_store, tmp_path):
+    how = "--table=2a", f"--runs={tmp_path / 'runs'}", f"--pretraining_store={demo_store}"
+    for n, line in enumerate(reproduce(*how, "--dry_run").stdout.splitlines()):
+        folder = Path(line.removeprefix("missing "))
+        shutil.copytree(small_run, folder)
+        (folder / "results").mkdir()
+        (folder / "results" / "zero_shot.json").write_text("{}")
+        if n == 1:
+            shutil.rmtree(folder / "checkpoints")
+    done = reproduce(*how)
+    assert done.returncode == 1
+    assert "3 runs, 3 of them done" in done.stdout
+    page = tmp_path / "runs" / "tables" / "demo" / "table_2a.md"
+    assert done.stdout.splitlines()[-1] == f"page: {page}"
+    text = page.read_text()
+    assert "A rehearsal on simulated ECGs; runs of the recipe's own length, 1 seed a row" in text
+    facts = json.loads(page.with_suffix(".json").read_text())
+    one, two, three = ({(s["name"], s["task"]): s["value"] for s in row["scores"]} for row in facts["rows"])
+    assert set(one) == {(name, task) for name in ("1 lead", "12 leads") for task in ("demo", "mean")}
+    assert two == {}
+    assert "has no checkpoint yet" in facts["failed"]["without the contrast"]
+    assert three["12 leads", "demo"] != one["12 leads", "demo"]  # asked by cosine
+    assert (page.with_suffix(".png")).exists()
 
 
 @pytest.mark.parametrize(

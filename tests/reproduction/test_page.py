@@ -89,7 +89,8 @@ def test_nothing_was_found(tmp_path):
 
 
 def test_a_curve_has_a_panel_for_each_data_and_kind(tmp_path, monkeypatch):
-    columns = Measure("1", "zero_shot", "first 1"), Measure("12", "zero_shot"), Measure("12", "linear_probe")
+    first, last = Measure("1", "zero_shot", "first 1"), Measure("12", "zero_shot", "first 12")
+    columns = first, last, Measure("probe, 12", "linear_probe", "first 12")
     table = Table("adding", (Row("K-MERL"), Row("MERL")), columns, curve=True)
     one = found(**{"K-MERL": {(column, "demo"): score(0.8) for column in columns}})
     page.write(tmp_path / "a", "fig6", table, one, ["Of a."], {})

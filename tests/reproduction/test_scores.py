@@ -1,5 +1,7 @@
 """Scores of runs, and their differences."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -111,3 +113,21 @@ def test_how_a_row_is_asked(scorer, small_run):
     columns = (Measure("12 leads", "zero_shot"),)
     query, cosine = (scorer.of(Row("x", scores=way), small_run, 0, columns) for way in ("", "cosine"))
     assert query[columns[0], "demo"].value != cosine[columns[0], "demo"].value
+
+
+def test_a_patient_is_drawn_alike_in_all_tasks_of_a_store(demo_store, task):
+    """So that a mean over tasks of one data set is not taken for one over as many data sets."""
+    store, part = Store(demo_store), task.scored
+    half = dataclasses.replace(
+        part,
+        records=part.records[::2],
+        patients=part.patients[::2],
+        labels=part.labels[::2],
+        rows=part.rows[np.isin(part.record, np.arange(0, len(part.records), 2))],
+        record=np.arange(len(part.records[::2])),
+    )
+    other = dataclasses.replace(task, parts=task.parts | {task.split: half})
+    scorer = Scorer({"a": (store, task), "b": (store, other)}, None, 2, None, None, None)
+    one, two = scorer._weights(store, task), scorer._weights(store, other)
+    np.testing.assert_array_equal(one[::2], two)
+    np.testing.assert_array_equal(one, metrics.patient_weights(part.patients))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kmerl_jax.config import base
-from kmerl_jax.training.optimizer import optimizer, schedule
+from kmerl_jax.training.optimizer import FROZEN, RUNNING, TRAINED, optimizer, schedule, trained_norm
 
 RNG = np.random.default_rng(0)
 PARAMS = {
@@ -97,3 +97,18 @@ def test_an_unknown_optimizer_or_decay():
         first_update("sgd")
     with pytest.raises(ValueError, match=r"optimizer\.decay='step' is not one of cosine, linear"):
         first_update("adamw", decay="step")
+
+
+def test_running_statistics_leave_the_state_as_it_was():
+    """So that checkpoints from before are restored; and they follow, whatever the rate and the clipping."""
+    config = base("x", "mimic").optimizer
+    params = {"a": {"kernel": jnp.ones((2, 3))}, "b": {"mean": jnp.ones(3), "bias": jnp.ones(3)}}
+    roles = {"kernel": TRAINED, "mean": RUNNING, "bias": FROZEN}
+    tx = optimizer(config, 10, lambda path: roles[path[-1]])
+    frozen = optimizer(config, 10, lambda path: TRAINED if path[-1] == "kernel" else FROZEN)
+    assert jax.tree.structure(tx.init(params)) == jax.tree.structure(frozen.init(params))
+    gradient = jax.tree.map(lambda x: 1000.0 * x, params)
+    updates, _ = tx.update(gradient, tx.init(params), params)
+    np.testing.assert_allclose(updates["b"]["mean"], -100.0)
+    np.testing.assert_array_equal(updates["b"]["bias"], 0)
+    assert float(trained_norm(gradient, lambda path: roles[path[-1]])) == pytest.approx(1000 * 6**0.5)
