@@ -58,9 +58,12 @@ def gather(path: Path) -> list[dict]:
             continue
         for label, about in results["tasks"].items():
             what = f"{about['records']:,} {about['split']} records of {label}"
+            # MERL answers by cosine, of names; what prompts gave is of another question.
+            merl = results.get("run", {}).get("config", {}).get("method") == "merl"
+            way = "cosine" if merl and not about.get("prompts") else "query"
             for leads, scored in about["lead_sets"].items():
-                if "query" in scored:
-                    found.append(_entry(label, what, results["leads"][leads], scored["query"]))
+                if way in scored:
+                    found.append(_entry(label, what, results["leads"][leads], scored[way]))
     return found
 
 

@@ -11,8 +11,6 @@ from kmerl_jax.signals.waveform import SAMPLES
 
 PATCH = 50
 """Samples of a patch."""
-MLP_RATIO = 4
-"""Hidden width of the MLPs over the width."""
 _EPSILON = 1e-5  # of the published layer norms
 
 
@@ -21,10 +19,12 @@ class VitLayer(nn.Module):
 
     Attributes:
         heads: attention heads.
+        mlp_ratio: hidden width of the MLP over the width.
         dtype: of the matrix products.
     """
 
     heads: int
+    mlp_ratio: int
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -34,7 +34,7 @@ class VitLayer(nn.Module):
         y = layer_norm("attention_norm", _EPSILON)(x).astype(self.dtype)
         x = x + Attention(self.heads, self.dtype, name="attention")(y, y, None)
         y = layer_norm("mlp_norm", _EPSILON)(x).astype(self.dtype)
-        y = nn.gelu(dense_rows(y, MLP_RATIO * width, self.dtype, "up"), approximate=False)
+        y = nn.gelu(dense_rows(y, self.mlp_ratio * width, self.dtype, "up"), approximate=False)
         return x + dense_rows(y, width, self.dtype, "down", SMALL), None
 
 
@@ -45,6 +45,7 @@ class Vit(nn.Module):
         width: D.
         depth: number of layers.
         heads: attention heads of a layer.
+        mlp_ratio: hidden width of the MLPs over D.
         dtype: of the matrix products; parameters, norms and softmax are float32.
         remat: see `through_layers`.
     """
@@ -52,6 +53,7 @@ class Vit(nn.Module):
     width: int
     depth: int
     heads: int
+    mlp_ratio: int = 4
     dtype: Dtype = jnp.float32
     remat: bool = False
 
@@ -63,7 +65,7 @@ class Vit(nn.Module):
         patches = patches.reshape(*patches.shape[:2], -1)
         position = self.param("position", nn.initializers.normal(1.0), (SAMPLES // PATCH, self.width))
         x = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name="projection")(patches)
-        x = through_layers(self, VitLayer, (self.heads, self.dtype), x + position[None].astype(x.dtype))
+        x = through_layers(self, VitLayer, (self.heads, self.mlp_ratio, self.dtype), x + position[None].astype(x.dtype))
         return layer_norm("norm", _EPSILON)(x.mean(1))
 
     def pooled(self, tokens: Tokens) -> jax.Array:

@@ -117,7 +117,7 @@ def _over_all_leads(model) -> Work:
     """Of MERL's encoders."""
     if model.encoder == "vit":
         tokens = SAMPLES // vit.PATCH
-        layer = _layer(tokens, model.width, vit.MLP_RATIO * model.width)
+        layer = _layer(tokens, model.width, model.mlp_ratio * model.width)
         return _given(SAMPLES * len(STANDARD) * model.width) + _learnt(model.depth * layer)
     length, products = SAMPLES // 2, 0
     stem = _given(length * resnet.STEM * len(STANDARD) * resnet.WIDTHS[0])

@@ -117,7 +117,7 @@ def build_model(config, dtype, remat: bool = False) -> Merl:
         raise ValueError(f"model.encoder={model.encoder!r} is not one of vit, {', '.join(DEPTHS)}")
     if model.heads < 1 or model.width % model.heads:
         raise ValueError(f"model.heads={model.heads} does not divide the width {model.width}")
-    return Merl(Vit(model.width, model.depth, model.heads, dtype, remat), model.projection)
+    return Merl(Vit(model.width, model.depth, model.heads, model.mlp_ratio, dtype, remat), model.projection)
 
 
 def build_objective(

@@ -13,6 +13,7 @@ from kmerl_jax.training.methods import build_model, build_objective, check, form
 from tests.training.batches import KEY, WIDTH, frozen_texts, random_batch, random_like, small_config
 
 SIZE = 12
+JOINT = {"data__tokenization": "joint", "model__lead_embedding": False, "model__lead_gain": 0.0}
 BATCH = jax.tree.map(jnp.asarray, random_batch(SIZE, 0))
 
 
@@ -114,7 +115,7 @@ def test_token_length(length):
 
 def test_joint_tokens():
     """Table 7a: a token is of all leads at once, zero where one is hidden."""
-    objective, params = traced(data__tokenization="joint", model__lead_embedding=False, model__lead_gain=0.0)
+    objective, params = traced(**JOINT)
     assert params["encoder"]["embedding"]["projection"]["kernel"].shape == (1200, 16)
     assert set(params["encoder"]["embedding"]) == {"projection", "temporal"}
     bag = tokens.all_tokens(BATCH["signal"], jnp.ones((SIZE, 12), bool), BATCH["segments"], (1, 7))
@@ -179,6 +180,9 @@ def test_normalization(method):
     [
         ("data.token_length", 30, "25, 50, 100, 200"),
         ("data.tokenization", "patch", "lead, joint"),
+        ("data.tokenization", "joint", "has tokens of no lead"),
+        ("model.query_head_width", -64, "model.query_head_width=-64"),
+        ("model.projection", 0, "model.projection=0 is not 1 or more"),
         ("masking.segments", "none", "independent, shared"),
         ("model.encoder", "resnet18", "K-MERL's encoder is vit"),
     ],
@@ -190,9 +194,7 @@ def test_what_cannot_be(field, value, message):
         check(config)
 
 
-@pytest.mark.parametrize(
-    "fields", [{"data__token_length": 25}, {"data__token_length": 200}, {"data__tokenization": "joint"}, {}]
-)
+@pytest.mark.parametrize("fields", [{"data__token_length": 25}, {"data__token_length": 200}, JOINT, {}])
 def test_all_are_used_as_they_are_trained(fields):
     """An evaluation cuts windows, and a prediction cuts bags of 100 samples anew: both into the same tokens."""
     config = small_config(**fields)
