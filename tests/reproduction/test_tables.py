@@ -2,8 +2,8 @@
 
 import pytest
 
-from kmerl_jax.reproduce import EVALUATED, TABLES
 from kmerl_jax.reproduction import paper
+from kmerl_jax.reproduction.tables import EVALUATED, TABLES
 from kmerl_jax.training.methods import check
 from tests.test_config import REPOSITORY, resolved
 
