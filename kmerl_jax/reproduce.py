@@ -24,7 +24,9 @@ _TABLE = flags.DEFINE_list("table", None, f"One or more of {', '.join(TABLES)}."
 _RECIPE = flags.DEFINE_enum("recipe", "demo", tuple(EVALUATED), "What is pretrained on.")
 _PRETRAINING = flags.DEFINE_string("pretraining_store", None, "Store to pretrain on. Default the recipe's.")
 _STORE = flags.DEFINE_list("store", None, "Stores to be scored on. Default the one that is pretrained on.")
-_LABELS = flags.DEFINE_list("labels", None, "Labels to be scored by. Default: the demo's own, or all tasks there are.")
+_LABELS = flags.DEFINE_list(
+    "labels", None, "Labels to be scored by. Default: the demo's own; PTB-XL's four; of mimic all six."
+)
 _SPLITS = flags.DEFINE_string("splits", None, "A clone of MERL's repository: its published splits and labels are used.")
 _PROMPTS = flags.DEFINE_string("prompts", None, "JSON file, class code to prompt (MERL's CKEPE), for figure 8.")
 _SEEDS = flags.DEFINE_integer("seeds", None, "Of pretraining. Default 1; of table 6, 3.", lower_bound=1)
@@ -84,11 +86,28 @@ def check_scoring() -> None:
     for path in (*(_STORE.value or ()), _SPLITS.value, _PROMPTS.value, *_BESIDE.value):
         if path and not Path(path).exists():
             raise FileNotFoundError(f"{path} not found")
+    if not _STORE.value:
+        return  # what is pretrained on may make itself
+    tasks = open_tasks([Path(path) for path in _STORE.value])
+    if _PROMPTS.value:
+        from kmerl_jax.evaluation import zero_shot
+
+        prompts = zero_shot.read_prompts(Path(_PROMPTS.value))
+        for _, task in tasks.values():
+            zero_shot.texts(task, prompts)
+
+
+def open_tasks(stores: list[Path]) -> dict:
+    """Label -> store and task, of all that the runs are scored by."""
+    from kmerl_jax.evaluation import experiment
+
+    labels = _LABELS.value or EVALUATED[_RECIPE.value].split(",")
+    return experiment.open_tasks(stores, labels, Path(_SPLITS.value) if _SPLITS.value else None, "raw")
 
 
 def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool]:
     """Scores the runs of a table and writes its page; says where it is, and whether all rows are there."""
-    from kmerl_jax.evaluation import experiment, fine_tune, zero_shot
+    from kmerl_jax.evaluation import fine_tune, zero_shot
     from kmerl_jax.reproduction import page, runs, scores
     from kmerl_jax.training import sharding
 
@@ -96,8 +115,7 @@ def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool
     of = [(row, runs.of_row(row, _RECIPE.value, common(), count, root)) for row in table.rows]
     reasons = {row.label: failed[run] for row, each in of for run in each if run in failed}
     stores = [Path(path) for path in _STORE.value or [of[0][1][0].store]]
-    labels = _LABELS.value or EVALUATED[_RECIPE.value].split(",")
-    tasks = experiment.open_tasks(stores, labels, Path(_SPLITS.value) if _SPLITS.value else None, "raw")
+    tasks = open_tasks(stores)
     scorer = scores.Scorer(
         tasks,
         zero_shot.read_prompts(Path(_PROMPTS.value)) if _PROMPTS.value else None,

@@ -70,6 +70,13 @@ def test_what_would_stop_it_is_said_before_anything_is_trained(arguments, messag
     assert not list(tmp_path.iterdir())
 
 
+def test_labels_without_a_store_are_said_before_anything_is_trained(demo_store, tmp_path):
+    done = reproduce("--table=1", "--recipe=mimic", f"--store={demo_store}", f"--runs={tmp_path}")
+    assert done.returncode == 1
+    assert "--labels=ptb_xl.super needs a store of ptb_xl" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_help():
     done = reproduce("--help")
     assert done.returncode == 0
