@@ -17,6 +17,7 @@ STATISTICS = ("mean", "variance")
 """Names of these parameters; no others are called so."""
 RATE = 0.1
 """Of the gradient descent that they follow the batch's by."""
+_EPSILON = 1e-5
 DRIFT = "drift"
 """The collection of what is minimised by that. To ask for it is to normalise by the batch's own statistics."""
 
@@ -28,11 +29,9 @@ class BatchNorm(nn.Module):
 
     Attributes:
         dtype: of the result.
-        epsilon: added to the variance.
     """
 
     dtype: Dtype = jnp.float32
-    epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -53,7 +52,7 @@ class BatchNorm(nn.Module):
             self.sow(DRIFT, "drift", drift)
         else:
             mean, variance = jax.lax.stop_gradient((mean, variance))
-        factor = scale * jax.lax.rsqrt(variance + self.epsilon)
+        factor = scale * jax.lax.rsqrt(variance + _EPSILON)
         shape = [1] * len(axes) + [-1]
         return (x * factor.reshape(shape) + (bias - mean * factor).reshape(shape)).astype(self.dtype)
 

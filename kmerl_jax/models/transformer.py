@@ -125,7 +125,7 @@ def through_layers(
     """
     if module.is_initializing() or module.remat:
         loop = stacked(layer, module.depth, len(inputs), module.remat)(*settings, name="layers")
-        return loop(jnp.broadcast_to(x, (len([*inputs, x][0]), *x.shape[1:])), *inputs)[0]
+        return loop(jnp.broadcast_to(x, (len(inputs[0] if inputs else x), *x.shape[1:])), *inputs)[0]
     one = layer(*settings, parent=None)
     for parameters in _of_each(module.variables["params"]["layers"]):
         (x, _), seen = one.apply({"params": parameters}, x, *inputs, mutable=["intermediates"])

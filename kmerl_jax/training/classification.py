@@ -9,7 +9,6 @@ import optax
 from kmerl_jax.models import batch_norm, tokens
 from kmerl_jax.models.classifier import Classifier
 from kmerl_jax.training.objective import Metrics, Objective, Outputs
-from kmerl_jax.training.optimizer import RUNNING, TRAINED
 from kmerl_jax.training.texts import Batch, Params
 
 
@@ -40,10 +39,6 @@ class ClassificationObjective(Objective):
     def pretrained(self) -> Params:
         """The encoder that it begins with."""
         return {"encoder": self.encoder} if self.encoder else {}
-
-    def role(self, path: tuple[str, ...]) -> str:
-        """Running statistics follow the batch's."""
-        return RUNNING if path[-1] in batch_norm.STATISTICS else TRAINED
 
     def outputs(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> Outputs:
         """ "logits" [B, C] and "drift" [B] (see `batch_norm.apply`); nothing about them is random."""

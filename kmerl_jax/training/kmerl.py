@@ -10,20 +10,15 @@ from kmerl_jax.models.encoder import Encoder, LeadEmbedding
 from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.query_network import QueryNetwork
 from kmerl_jax.training import losses
-from kmerl_jax.training.objective import Metrics, Objective, Outputs
-from kmerl_jax.training.optimizer import FROZEN, TRAINED
-from kmerl_jax.training.texts import Batch, Params, Texts, is_frozen
+from kmerl_jax.training.objective import Metrics, Outputs, ReportObjective
+from kmerl_jax.training.texts import Batch, Params, Texts
 
 
 @dataclasses.dataclass(frozen=True)
-class KMerlObjective(Objective):
+class KMerlObjective(ReportObjective):
     """K-MERL's two losses on masked leads (paper, Eqs. 4 and 5).
 
     Attributes:
-        model: the network.
-        texts: embeds reports and the names of entities.
-        masking: what a step sees.
-        form: of the tokens.
         contrast_weight: of the contrastive loss.
         entities_weight: of the entity loss.
         temperature: of the contrastive loss.
@@ -32,29 +27,12 @@ class KMerlObjective(Objective):
         shards: devices that the batch is split over; records are sorted within each one's block.
     """
 
-    model: KMerl
-    texts: Texts
-    masking: masking.Masking
-    form: tokens.Form
     contrast_weight: float
     entities_weight: float
     temperature: float
     direction: str
     duplicates: bool
     shards: int = 1
-
-    def init(self, key: jax.Array, batch: Batch) -> Params:
-        """Parameters of the model, and of what embeds texts if it learns."""
-        params = self.model.init_params(key, self.form, self.texts.width)
-        return params | jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.pretrained())
-
-    def pretrained(self) -> Params:
-        """The weights of what embeds texts."""
-        return {"text": self.texts.weights} if self.texts.weights else {}
-
-    def role(self, path: tuple[str, ...]) -> str:
-        """The lower part of what embeds texts stays as it is."""
-        return FROZEN if path[0] == "text" and is_frozen(path[1]) else TRAINED
 
     def outputs(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> Outputs:
         """What the model says: "ecg" and "text" [B, P], "logits" [B, Q]; and what it was shown: "masks" [B] uint32."""

@@ -14,22 +14,17 @@ from kmerl_jax.models.merl import Merl
 from kmerl_jax.models.resnet import DEPTHS, ResNet
 from kmerl_jax.models.vit import Vit
 from kmerl_jax.training import losses
-from kmerl_jax.training.objective import Metrics, Objective, Outputs
-from kmerl_jax.training.optimizer import FROZEN, RUNNING, TRAINED
-from kmerl_jax.training.texts import Batch, Params, Texts, is_frozen
+from kmerl_jax.training.objective import Metrics, Outputs, ReportObjective
+from kmerl_jax.training.texts import Batch, Params, Texts
 
 
 @dataclasses.dataclass(frozen=True)
-class MerlObjective(Objective):
+class MerlObjective(ReportObjective):
     """Cross-modal and uni-modal alignment: ECGs with their reports, and two dropout views of each ECG.
 
     Each is the mean of both directions; the published code has their sum, twice as much.
 
     Attributes:
-        model: the network.
-        texts: embeds reports.
-        masking: what a step sees.
-        form: of the tokens.
         contrast_weight: of the alignment with reports.
         views_weight: of the alignment of views.
         temperature: of both.
@@ -38,31 +33,12 @@ class MerlObjective(Objective):
         dropout: of the views.
     """
 
-    model: Merl
-    texts: Texts
-    masking: masking.Masking
-    form: tokens.Form
     contrast_weight: float
     views_weight: float
     temperature: float
     direction: str
     duplicates: bool
     dropout: float
-
-    def init(self, key: jax.Array, batch: Batch) -> Params:
-        """Parameters of the model, and of what embeds texts if it learns."""
-        params = self.model.init_params(key, self.form, self.texts.width)
-        return params | jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.pretrained())
-
-    def pretrained(self) -> Params:
-        """The weights of what embeds texts."""
-        return {"text": self.texts.weights} if self.texts.weights else {}
-
-    def role(self, path: tuple[str, ...]) -> str:
-        """The lower part of what embeds texts stays as it is; running statistics follow the batch's."""
-        if path[0] == "text":
-            return FROZEN if is_frozen(path[1]) else TRAINED
-        return RUNNING if path[-1] in batch_norm.STATISTICS else TRAINED
 
     def outputs(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> Outputs:
         """What the model says, "ecg", "text", "first" and "second" [B, P]; "masks" [B] uint32; "drift" [B]."""

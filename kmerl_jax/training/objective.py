@@ -1,11 +1,15 @@
 """What the training loop minimises. The loop knows an `Objective` and nothing of K-MERL."""
 
-from typing import Protocol
+import dataclasses
+from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 
-from kmerl_jax.training.optimizer import TRAINED
-from kmerl_jax.training.texts import Batch, Params
+from kmerl_jax.models import masking, tokens
+from kmerl_jax.models.batch_norm import STATISTICS
+from kmerl_jax.training.optimizer import FROZEN, RUNNING, TRAINED
+from kmerl_jax.training.texts import Batch, Params, Texts, is_frozen
 
 Outputs = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -18,7 +22,7 @@ class Objective(Protocol):
         """Parameters, for batches of this shape."""
 
     def outputs(self, params: Params, batch: Batch, key: jax.Array, train: bool) -> Outputs:
-        """What the loss needs to know of each record, which does not depend on the other records.
+        """What the loss needs to know of each record. It depends on the other records by batch normalisation alone.
 
         Args:
             params: parameters.
@@ -44,4 +48,34 @@ class Objective(Protocol):
 
     def role(self, path: tuple[str, ...]) -> str:
         """How the parameter at a path is updated, one of `optimizer.ROLES`."""
-        return TRAINED
+        return RUNNING if path[-1] in STATISTICS else TRAINED
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportObjective(Objective):
+    """What objectives share that learn from ECGs and reports.
+
+    Attributes:
+        model: the network.
+        texts: embeds reports and the names of entities.
+        masking: what a step sees.
+        form: of the tokens.
+    """
+
+    model: Any
+    texts: Texts
+    masking: masking.Masking
+    form: tokens.Form
+
+    def init(self, key: jax.Array, batch: Batch) -> Params:
+        """Parameters of the model, and of what embeds texts if it learns."""
+        params = self.model.init_params(key, self.form, self.texts.width)
+        return params | jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.pretrained())
+
+    def pretrained(self) -> Params:
+        """The weights of what embeds texts."""
+        return {"text": self.texts.weights} if self.texts.weights else {}
+
+    def role(self, path: tuple[str, ...]) -> str:
+        """The lower part of what embeds texts stays as it is."""
+        return FROZEN if path[0] == "text" and is_frozen(path[1]) else super().role(path)
