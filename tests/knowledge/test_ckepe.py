@@ -5,21 +5,8 @@ import pytest
 from kmerl_jax.knowledge import ckepe, llm
 from kmerl_jax.knowledge.llm import Server
 from kmerl_jax.knowledge.source import of_ontology, of_table
-from tests.knowledge.llm_server import serving
 
 CLASSES = {"MI": ("myocardial infarction",), "AFIB": ("Atrial fibrillation", "AF"), "TEA": ("tea leaves",)}
-
-
-@pytest.fixture
-def served():
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def server(served, tmp_path):
-    with Server(served.url, "tiny", tmp_path / "answers.sqlite") as client:
-        yield client
 
 
 @pytest.fixture

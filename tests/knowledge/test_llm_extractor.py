@@ -3,7 +3,6 @@
 import pytest
 
 from kmerl_jax.knowledge import llm_extractor
-from kmerl_jax.knowledge.llm import Server
 from kmerl_jax.knowledge.llm_extractor import (
     PROMPTS,
     ancestors,
@@ -12,7 +11,6 @@ from kmerl_jax.knowledge.llm_extractor import (
     stands_in,
 )
 from kmerl_jax.knowledge.reading import PRESENT
-from tests.knowledge.llm_server import serving
 
 RECORDS = [
     ["Sinus rhythm", "Inferior infarct"],
@@ -21,18 +19,6 @@ RECORDS = [
     ["Sinus rhythm.", "Prolonged QT"],
     ["Baseline wander"],
 ]
-
-
-@pytest.fixture
-def served():
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def server(served, tmp_path):
-    with Server(served.url, "tiny", tmp_path / "answers.sqlite") as client:
-        yield client
 
 
 def quiet(step):
