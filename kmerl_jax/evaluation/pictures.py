@@ -89,7 +89,8 @@ def bars(
     axes.axhline(0.5, color="0.8", lw=0.8, zorder=0)
     axes.set_ylabel(f"{measure}, 95 % interval")
     axes.set_title(title, fontsize=10, loc="left")
-    columns = 3 if max(map(len, ours)) < 35 else 2
+    # What three columns of the legend take, at some 0.065 inches a letter, must fit into the picture.
+    columns = 3 if 3 * (0.065 * max(map(len, [*ours, *theirs])) + 0.6) < figure.get_figwidth() else 2
     figure.legend(loc="outside lower center", fontsize=8, ncol=columns, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
