@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from kmerl_jax import command
+from kmerl_jax import __version__, command
 from kmerl_jax.reproduction.table import Table
 from kmerl_jax.reproduction.tables import EVALUATED, TABLES
 
@@ -68,8 +68,8 @@ def main() -> int:
 
 
 def common() -> dict[str, object]:
-    """What the flags change in the config of every run; of the probe at its end the tables need nothing."""
-    changes: dict[str, object] = {"evaluation.probe_records": 50}
+    """What the flags change in the config of every run; of the scores at its end the tables need nothing."""
+    changes: dict[str, object] = {"evaluation.lead_sets": ("II",), "evaluation.probe_records": 50}
     if _PRETRAINING.value:
         changes["data.store"] = _PRETRAINING.value
     if _STEPS.value:
@@ -116,6 +116,8 @@ def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool
     reasons = {row.label: failed[run] for row, each in of for run in each if run in failed}
     stores = [Path(path) for path in _STORE.value or [of[0][1][0].store]]
     tasks = open_tasks(stores)
+    if table.tuning:
+        tasks = {label: (store, task.tuning()) for label, (store, task) in tasks.items()}
     scorer = scores.Scorer(
         tasks,
         zero_shot.read_prompts(Path(_PROMPTS.value)) if _PROMPTS.value else None,
@@ -124,6 +126,23 @@ def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool
         sharding.make_mesh(),
         lambda what: command.Progress(what, "ECGs"),
     )
+    found = score(scorer, table, of, reasons)
+    for line in page.gains(table, found):
+        log.info(line)
+    out = Path(_OUT.value) if _OUT.value else root / "tables" / _RECIPE.value
+    beside = [json.loads(Path(path).read_text()) for path in _BESIDE.value if table.curve]
+    origin = {
+        "runs": {row.label: [str(run.folder) for run in each] for row, each in of},
+        "stores": {label: store.checksum for label, (store, _) in tasks.items()},
+        "version": __version__,
+    }
+    return page.write(out, name, table, found, about(tasks, count), reasons, origin, beside), not reasons
+
+
+def score(scorer, table: Table, of: list, reasons: dict[str, str]) -> dict:
+    """Label -> what a row's runs say. Why there is nothing of a row goes to `reasons`: the others are worth a page."""
+    from kmerl_jax.reproduction import page
+
     found = {}
     for row, each in of:
         if row.label in reasons:
@@ -132,18 +151,13 @@ def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool
         try:
             for run in each:
                 log.info(f"scoring {row.label}, {run.folder}")
-                for where, score in scorer.of(row, run.folder, run.seed, table.columns).items():
-                    of_row.setdefault(where, []).append(score)
-        except (ValueError, OSError) as error:  # the other rows are worth a page
+                for where, one in scorer.of(row, run.folder, run.seed, table.columns).items():
+                    of_row.setdefault(where, []).append(one)
+            found[row.label] = page.gather(of_row)
+        except (ValueError, OSError) as error:
             reasons[row.label] = str(error)
             log.warning(f"{row.label}: {error}")
-            continue
-        found[row.label] = page.gather(of_row)
-    for line in page.gains(table, found):
-        log.info(line)
-    out = Path(_OUT.value) if _OUT.value else root / "tables" / _RECIPE.value
-    beside = [json.loads(Path(path).read_text()) for path in _BESIDE.value if table.curve]
-    return page.write(out, name, table, found, about(tasks, count), reasons, beside), not reasons
+    return found
 
 
 def about(tasks: dict, seeds: int) -> list[str]:
@@ -159,6 +173,7 @@ def about(tasks: dict, seeds: int) -> list[str]:
         f"{rehearsal}; runs of {length}, {seeds} seed{'s' * (seeds > 1)} a row",
         f"{'; '.join(scored)}. In brackets 95 % intervals over patients; after ± the deviation over seeds, "
         "which is in no interval",
+        *(f"{label}: {note}" for label, (_, task) in tasks.items() for note in task.notes),
         f"`python -m kmerl_jax.reproduce {' '.join(sys.argv[1:])}`",
     ]
 

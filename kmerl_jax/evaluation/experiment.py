@@ -171,7 +171,8 @@ def evaluate(
             task.check_learnable()
         if "cosine" in options.scores:
             zero_shot.texts(task, options.prompts)
-    answers = _answers(run, tasks, options, progress)
+    probing = options.kind in ("linear_probe", "partial_leads", "domain_transfer")
+    answers = open_answers(run, tasks, probing, batch_size, options.seed, progress)
     domain = _domains(tasks, answers, options)
     of_pairs = {name: (tasks[pair.target][0], pair.task) for name, pair in pairs.items()}
     results = {}
@@ -235,16 +236,24 @@ def _scores(run: Pretrained, options: Options) -> tuple[str, ...]:
     return chosen
 
 
-def _answers(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], options: Options, progress) -> dict:
-    """One for each store: what several tasks need is computed once."""
+def open_answers(
+    run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], probing: bool, batch_size: int, seed: int, progress
+) -> dict[Path, Answers]:
+    """One for each store: what several tasks need is computed once.
+
+    Args:
+        run: the model.
+        tasks: label -> store and task.
+        probing: whether the training records are asked for too.
+        batch_size: see `Answers`, as seed and progress.
+    """
     answers = {}
-    learning = options.kind in ("linear_probe", "partial_leads", "domain_transfer")
     for store in {store.path: store for store, _ in tasks.values()}.values():
         own = [task for of, task in tasks.values() if of is store]
         names = tuple(sorted({name for task in own for name in task.names}))
-        parts = [part for task in own for split, part in task.parts.items() if learning or split != "train"]
+        parts = [part for task in own for split, part in task.parts.items() if probing or split != "train"]
         rows = np.unique(np.concatenate([part.rows for part in parts]))
-        answers[store.path] = Answers(run, names, rows, options.batch_size, options.seed, progress)
+        answers[store.path] = Answers(run, names, rows, batch_size, seed, progress)
     return answers
 
 

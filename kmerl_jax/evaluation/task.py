@@ -91,6 +91,17 @@ class Task:
         """Its records."""
         return self.parts[self.split]
 
+    def tuning(self) -> "Task":
+        """The same task where the validation records are scored, so that something may be chosen by them.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not len(self.parts["val"].records):
+            raise ValueError(f"{self.name}: no validation records to choose by")
+        nobody = Part(*(values[:0] for values in vars(self.parts["test"]).values()))
+        return dataclasses.replace(self, parts=self.parts | {"test": nobody})
+
     def check_learnable(self) -> None:
         """Raises:
         ValueError: there are no records to learn from, to choose by, or to score.

@@ -53,7 +53,7 @@ def open_reading(store: Store, name: str, merging: bool = True, superclasses: bo
         The reading, and where it came from.
 
     Raises:
-        FileNotFoundError: there is none of that name.
+        FileNotFoundError: there is none of that name, or not without what is left out.
         ValueError: it is damaged, or of a store with other records.
     """
     folder = folder_of(store, variant(name, merging, superclasses))
@@ -61,6 +61,11 @@ def open_reading(store: Store, name: str, merging: bool = True, superclasses: bo
         read = by_grammar(store.table["statements"], merging, superclasses)
         _replace(read, folder)
         return read, "mined by the grammar"
+    if name != GRAMMAR and not folder.exists():
+        flags = " --nomerging" * (not merging) + " --nosuperclasses" * (not superclasses)
+        raise FileNotFoundError(
+            f"{folder} not found: python -m kmerl_jax.mine --store={store.path} --name={name}{flags} makes it"
+        )
     read = reading.load(folder)
     if len(read.statuses) != len(store):
         raise ValueError(f"{folder} is of {len(read.statuses):,} records, the store has {len(store):,}; mine it again")

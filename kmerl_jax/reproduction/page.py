@@ -61,25 +61,36 @@ def markdown(name: str, table: Table, found: Found, about: Sequence[str], failed
 
 
 def gains(table: Table, found: Found) -> list[str]:
-    """The paper's headline: what the first row gains over each other on average, with fewer leads than all 12."""
-    partial = [column for column in table.columns if column.kind == "zero_shot" and 1 <= _count(column.leads) < 12]
-    first = found.get(table.rows[0].label, {})
-    if len(partial) < 2 or not first:
-        return []
-    lines = []
-    for row in table.rows[1:]:
-        other = found.get(row.label, {})
-        if not all((column, MEAN) in other for column in partial):
-            continue
-        one, two = (scores.mean([each[column, MEAN] for column in partial]) for each in (first, other))
-        gain, (low, high) = scores.less(one, two)
-        lines.append(
-            f"Mean gain of {table.rows[0].label} over {row.label} in zero-shot with 1 to {len(partial)} leads: "
-            f"**{gain:+.3f}** ({low:+.3f} to {high:+.3f})."
-        )
+    """The paper's headline in words: what the first row gains over each other on average over partial leads."""
+    first, partial = table.rows[0].label, len(_partial(table))
+    lines = [
+        f"Mean gain of {first} over {label} in zero-shot with 1 to {partial} leads: **{gain:+.3f}** "
+        f"({low:+.3f} to {high:+.3f})."
+        for label, (gain, (low, high)) in _gains(table, found).items()
+    ]
     if lines:
         lines.append("The paper's headline is +0.16 over MERL, which is zero-filled there.")
     return [f"- {line}" for line in lines]
+
+
+def _gains(table: Table, found: Found) -> dict[str, tuple[float, list[float]]]:
+    """Label of each other row -> the difference of the means over partial leads, and its interval."""
+    partial = _partial(table)
+    first = found.get(table.rows[0].label, {})
+    if len(partial) < 2 or not first:
+        return {}
+    gained = {}
+    for row in table.rows[1:]:
+        other = found.get(row.label, {})
+        if all((column, MEAN) in other for column in partial):
+            one, two = (scores.mean([each[column, MEAN] for column in partial]) for each in (first, other))
+            gained[row.label] = scores.less(one, two)
+    return gained
+
+
+def _partial(table: Table) -> list[Measure]:
+    """Columns of zero-shot with fewer leads than all 12, in the paper's order."""
+    return [column for column in table.columns if column.kind == "zero_shot" and 1 <= _count(column.leads) < 12]
 
 
 def _count(leads: str) -> int:
@@ -94,6 +105,7 @@ def write(
     found: Found,
     about: Sequence[str],
     failed: Mapping[str, str],
+    origin: Mapping[str, object],
     beside: Sequence[dict] = (),
 ) -> Path:
     """Writes the page, its picture and the JSON behind both.
@@ -105,6 +117,7 @@ def write(
         found: what was found of each row.
         about: lines that say what the numbers are of.
         failed: label of a row -> why there is nothing of it.
+        origin: what else the JSON keeps: the runs, the stores.
         beside: what such JSON files hold, of other data: panels of their own in the picture of a curve.
 
     Returns:
@@ -112,7 +125,7 @@ def write(
     """
     out.mkdir(parents=True, exist_ok=True)
     stem = name if name.startswith("fig") else f"table_{name}"
-    facts = _facts(name, table, found, about, failed)
+    facts = _facts(name, table, found, about, failed) | dict(origin)
     if found:
         files.write_picture(
             out / f"{stem}.png", _curves([*beside, facts]) if table.curve else _bars(name, table, facts)
@@ -204,12 +217,23 @@ def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
 
 def _facts(name: str, table: Table, found: Found, about: Sequence[str], failed: Mapping[str, str]) -> dict:
     rows = []
+    first, gained = found.get(table.rows[0].label, {}), _gains(table, found)
     for row in table.rows:
         cells = [
             dataclasses.asdict(column)
             | {"task": task, "seeds": score.seeds.tolist(), "value": score.value, "ci95": score.ci95}
             | {"paper": printed(name).get(row.label, {}).get((column.name, task))}
+            | {"first_row_less_this": scores.less(first[column, task], score) if (column, task) in first else None}
             for (column, task), score in found.get(row.label, {}).items()
         ]
-        rows.append({"row": row.label, "config": row.config, "changes": dict(row.changes), "scores": cells})
+        rows.append(
+            {
+                "row": row.label,
+                "config": row.config,
+                "changes": dict(row.changes),
+                "scaled": dict(row.scaled),
+                "gain_of_first_row": gained.get(row.label),
+                "scores": cells,
+            }
+        )
     return {"table": name, "title": table.title, "about": list(about), "rows": rows, "failed": dict(failed)}

@@ -18,7 +18,7 @@ from kmerl_jax.reproduction.table import Row, Table
 
 log = logging.getLogger(__name__)
 
-CONFIGS = Path("configs")
+CONFIGS, LAUNCHER = Path("configs"), Path("launch", "slurm.sbatch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +41,10 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Its run directory, named after all that it is: tables share the runs that they have in common."""
-        digest = hashlib.sha256(json.dumps(self.changes).encode()).hexdigest()[:6]
+        """Its run directory, named after the whole config: tables share the runs that they have in common, and what a
+        later version of a config would train is another run."""
+        whole = _config(self.config, self.recipe) | dict(self.changes)
+        digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:6]
         return self.root / f"{self.config}-{self.recipe}-{digest}-seed{self.seed}"
 
     @property
@@ -56,11 +58,11 @@ class Run:
         return (self.folder / "results" / "zero_shot.json").is_file()
 
     @property
-    def command(self) -> list[str]:
-        """What trains it, and goes on with it."""
+    def arguments(self) -> list[str]:
+        """Of the train command, which trains it, and goes on with it."""
         given = [f"--config.{name}={value}" for name, value in (*self.changes, ("seed", self.seed))]
         config = f"--config={CONFIGS / self.config}.py:{self.recipe}"
-        return ["-m", "kmerl_jax.train", config, f"--workdir={self.folder}", *given]
+        return [config, f"--workdir={self.folder}", *given]
 
 
 def of_row(row: Row, recipe: str, common: Mapping[str, object], seeds: int, root: Path) -> list[Run]:
@@ -77,7 +79,8 @@ def of_row(row: Row, recipe: str, common: Mapping[str, object], seeds: int, root
         FileNotFoundError: its config is not where the command was started.
     """
     own = _config(row.config, recipe)
-    given = (dict(common) | dict(row.changes)).items()
+    scaled = {name: float(f"{own[name] * factor:.3g}") for name, factor in row.scaled.items()}
+    given = (dict(common) | dict(row.changes) | scaled).items()
     changes = tuple(sorted((name, value) for name, value in given if own.get(name, ...) != value))
     return [Run(row.config, recipe, changes, seed, root) for seed in range(seeds)]
 
@@ -126,8 +129,9 @@ def train(runs: Sequence[Run]) -> dict[Run, str]:
     left, failed = [run for run in runs if not run.done], {}
     log.info(f"{len(runs)} runs, {len(runs) - len(left)} of them done")
     for n, run in enumerate(left, 1):
-        log.info(f"run {n} of {len(left)}: python {shlex.join(run.command)}")
-        child = subprocess.Popen([sys.executable, *run.command], stderr=subprocess.PIPE, text=True)
+        command = ["-m", "kmerl_jax.train", *run.arguments]
+        log.info(f"run {n} of {len(left)}: python {shlex.join(command)}")
+        child = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True)
         last = ""
         try:
             for line in child.stderr:
@@ -144,21 +148,23 @@ def train(runs: Sequence[Run]) -> dict[Run, str]:
 
 
 def slurm(runs: Sequence[Run]) -> str:
-    """A Slurm array of what is not done, a task each.
+    """A Slurm array of what is not done, a task each, which does what launch/slurm.sbatch does.
 
     Raises:
+        FileNotFoundError: that is not where the command was started.
         ValueError: there is nothing to be done.
     """
     left = [run for run in runs if not run.done]
     if not left:
         raise ValueError(f"all {len(runs)} runs are done; the same command without --slurm writes the table")
-    lines = "\n".join(f"python {shlex.join(run.command)}" for run in left)
-    return f"""#!/bin/bash
-#SBATCH --job-name=kmerl_jax-reproduce
+    if not LAUNCHER.is_file():
+        raise FileNotFoundError(f"{LAUNCHER} not found; start the command in the clone")
+    asked = "\n".join(line for line in LAUNCHER.read_text().splitlines() if line.startswith("#SBATCH"))
+    lines = "\n".join(f"bash {LAUNCHER} {shlex.join(run.arguments)}" for run in left)
+    return f"""#!/usr/bin/env bash
+{asked}
 #SBATCH --array=0-{len(left) - 1}
-#SBATCH --gpus-per-node=8
-#SBATCH --requeue
-# A task that is given again goes on where it was. When all are done, the reproduce command writes the table.
+# Submit it from the clone. When all are done, the reproduce command writes the table.
 eval "$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" <<'END'
 {lines}
 END

@@ -111,17 +111,16 @@ class Scorer:
         run = pretrained.load(folder, self.mesh)
         learning = any(column.kind == "linear_probe" for column in asked)
         experiment.check_patients(run, self.tasks, "strict", learning)
-        found = {}
-        for label, (store, task) in self.tasks.items():
+        for _, task in self.tasks.values():
             if learning:
                 task.check_learnable()
-            parts = [part for split, part in task.parts.items() if learning or split != "train"]
-            rows = np.unique(np.concatenate([part.rows for part in parts]))
-            size = run.config.evaluation.batch_size
-            answers = Answers(run, tuple(sorted(task.names)), rows, size, seed, self.progress)
-            for column in asked:
-                found[column, label] = self._one(row, run, answers, label, store, task, column)
-        return found
+        size = run.config.evaluation.batch_size
+        answers = experiment.open_answers(run, self.tasks, learning, size, seed, self.progress)
+        return {
+            (column, label): self._one(row, run, answers[store.path], label, store, task, column)
+            for column in asked  # outside, so that all tasks of a store share what is said of it
+            for label, (store, task) in self.tasks.items()
+        }
 
     def _one(self, row: Row, run, answers: Answers, label: str, store: Store, task: Task, column: Measure) -> Score:
         view = View(store, leads_of(column))

@@ -33,6 +33,7 @@ class Row:
         label: as it is printed.
         config: of configs/.
         changes: fields and their values.
+        scaled: fields that are this many times what the recipe has, whatever that is.
         encoder: "pretrained"; "random" is one of the same shape that has learnt nothing, "supervised" one that learns
             from labels alone.
         scores: how it is asked by name; "": its own way.
@@ -42,6 +43,7 @@ class Row:
     label: str
     config: str = "vit_tiny"
     changes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    scaled: Mapping[str, float] = dataclasses.field(default_factory=dict)
     encoder: str = "pretrained"
     scores: str = ""
     prompts: bool = False
@@ -58,6 +60,7 @@ class Table:
         by_task: whether every task has columns of its own; else their mean alone.
         seeds: of pretraining, for each row.
         curve: whether its picture is a curve over the columns, whose names are numbers; else it is bars.
+        tuning: whether something is to be chosen by it: then validation records are scored, never those of a test.
     """
 
     title: str
@@ -66,3 +69,4 @@ class Table:
     by_task: bool = False
     seeds: int = 1
     curve: bool = False
+    tuning: bool = False

@@ -50,6 +50,8 @@ def _counted(what: str, counts: tuple[int, ...], field: str, **more) -> tuple[Ro
     return tuple(_changed(f"{n} {what}{'s' * (n > 1)}", **{field: n}, **more) for n in counts)
 
 
+_RATES = {"the recipe's rate": 1.0, "a third of it": 1 / 3, "three times it": 3.0}
+
 TABLES = {
     "1": Table(
         "linear probes",
@@ -176,6 +178,16 @@ TABLES = {
         "size of the encoder",
         tuple(Row(size, f"vit_{size.lower()}") for size in ("Tiny", "Small", "Middle", "Base")),
         _ALL_LEADS,
+    ),
+    "rates": Table(  # ours: what every method is tuned by
+        "learning rates, on validation records",
+        tuple(
+            Row(f"{method}, {rate}", config, scaled={"optimizer.learning_rate": factor})
+            for method, config in (("K-MERL", "vit_tiny"), ("MERL (ResNet)", _CNN), ("MERL (ViT)", _VIT))
+            for rate, factor in _RATES.items()
+        ),
+        _ALL_LEADS,
+        tuning=True,
     ),
 }
 EVALUATED = {

@@ -12,7 +12,8 @@ import numpy as np
 from kmerl_jax.models import resnet, vit
 from kmerl_jax.models.bert import BertSizes
 from kmerl_jax.signals.leads import STANDARD
-from kmerl_jax.signals.waveform import SAMPLES, SEGMENT, SEGMENTS
+from kmerl_jax.signals.waveform import SAMPLES
+from kmerl_jax.training import methods
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +54,14 @@ def of_training(config, queries: int, bert: BertSizes, name_tokens: int) -> dict
     Returns:
         "encoder", "query network", "projectors", "contrast"; and "text" if layers of the BERT learn. Of MERL "heads" in
         place of the second and third.
+
+    Raises:
+        ValueError: tokens of all leads at once, of which there are as many as the leads happen to show.
     """
-    text = config.text
+    text, model = config.text, config.model
     texts = _learnt if text.trainable_layers else _given
-    masking, batch = config.masking, config.train.batch_size
-    leads = np.arange(masking.min_leads, masking.max_leads + 1)
-    tokens = leads * (SEGMENTS - masking.masked_segments)
-    model = config.model
+    rules, batch = methods.rules(config), config.train.batch_size
+    tokens = np.arange(rules.min_leads, rules.max_leads + 1) * rules.kept
     projected = texts(bert.width * model.projection) + _learnt(model.projection**2)
     if config.method == "merl":
         parts = {
@@ -69,7 +71,7 @@ def of_training(config, queries: int, bert: BertSizes, name_tokens: int) -> dict
         }
     else:
         parts = {
-            "encoder": _encoder(model, tokens),
+            "encoder": _encoder(config, tokens),
             "query network": _query_network(model, tokens, queries, batch)
             + texts(queries * bert.width * model.query_width / batch),
             "projectors": _learnt(model.width * model.projection + model.projection**2) + projected,
@@ -85,15 +87,18 @@ def of_training(config, queries: int, bert: BertSizes, name_tokens: int) -> dict
 
 
 def of_inference(config, leads: int, queries: int, text_width: int) -> dict[str, float]:
-    """FLOPs of the answers to all queries about one ECG that shows so many whole leads, by part."""
+    """FLOPs of the answers to all queries about one ECG that shows so many leads, by part; raises as `of_training`."""
     if config.method == "merl":  # whatever is shown, it sees all leads
         width = config.model.projection
         asked = _given(queries * text_width * width) + _learnt(queries * (width**2 + width))
         heads = _heads(config.model, views=False) + asked
         return {"encoder": _over_all_leads(config.model).forward, "heads": heads.forward}
-    tokens, names = np.array([leads * SEGMENTS]), _given(queries * text_width * config.model.query_width)
+    tokens, names = (
+        np.array([leads * methods.rules(config).segments]),
+        _given(queries * text_width * config.model.query_width),
+    )
     return {
-        "encoder": _encoder(config.model, tokens).forward,
+        "encoder": _encoder(config, tokens).forward,
         "query network": (_query_network(config.model, tokens, queries, 1) + names).forward,
     }
 
@@ -108,9 +113,12 @@ def _layer(tokens, width: int, hidden: int):
     return (4 * width + 2 * hidden) * width * tokens + 2 * width * tokens**2
 
 
-def _encoder(model, tokens: np.ndarray) -> Work:
+def _encoder(config, tokens: np.ndarray) -> Work:
+    if config.data.tokenization == "joint":
+        raise ValueError("data.tokenization=joint: how many tokens an ECG has depends on its masks; no work is counted")
+    model = config.model
     layer = _layer(tokens, model.width, model.mlp_ratio * model.width)
-    return _given(tokens.mean() * SEGMENT * model.width) + _learnt(model.depth * layer.mean())
+    return _given(tokens.mean() * config.data.token_length * model.width) + _learnt(model.depth * layer.mean())
 
 
 def _over_all_leads(model) -> Work:
@@ -163,10 +171,11 @@ def _bert(sizes: BertSizes, tokens: int, trainable: int, pooling: str, texts: fl
 def _query_network(model, tokens: np.ndarray, queries: int, batch: int) -> Work:
     """All but the first projection of the names."""
     width, depth = model.query_width, model.query_depth
+    heads = model.query_heads * model.query_head_width or width
     # What is asked does not depend on the ECG until the first attention to it: once a batch.
-    before = queries * width**2 + (model.query_self_attention * (4 * queries * width**2 + 2 * queries**2 * width))
-    after = queries * width**2 * (1 + 2 * model.query_mlp_ratio)
-    memory = 2 * tokens.mean() * width * (model.width + queries)
+    before = queries * width * heads + model.query_self_attention * (4 * width + 2 * queries) * queries * heads
+    after = queries * width * (heads + 2 * width * model.query_mlp_ratio)
+    memory = 2 * tokens.mean() * heads * (model.width + queries)
     return _learnt(before * (1 / batch + depth - 1)) + _learnt(depth * (after + memory)) + _learnt(queries * width)
 
 
@@ -177,6 +186,5 @@ def bytes_to_device(batch: dict[str, np.ndarray]) -> float:
 
 def bytes_seen(config) -> float:
     """Bytes of the samples an ECG that a step makes use of, in 16 bits: of `bytes_to_device`, what is information."""
-    masking = config.masking
-    leads = (masking.min_leads + masking.max_leads) / 2
-    return 2 * leads * (SEGMENTS - masking.masked_segments) * SEGMENT
+    rules = methods.rules(config)
+    return 2 * (rules.min_leads + rules.max_leads) / 2 * rules.kept * rules.length

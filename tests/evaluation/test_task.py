@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,17 @@ def test_the_demo_is_scored_against_the_truth(store):
         "lateral myocardial infarction",
         "left anterior fascicular block",
     }
+
+
+def test_what_is_chosen_is_chosen_by_validation_records(store):
+    one = own(store, (), None, 0)
+    tuning = one.tuning()
+    assert tuning.split == "val"
+    np.testing.assert_array_equal(tuning.scored.rows, store.rows("val"))
+    np.testing.assert_array_equal(one.scored.rows, store.rows("test"))
+    nothing_left = dataclasses.replace(tuning, parts=tuning.parts | {"val": tuning.parts["test"]})
+    with pytest.raises(ValueError, match="no validation records to choose by"):
+        nothing_left.tuning()
 
 
 def test_no_report_mentions_the_unseen(store):

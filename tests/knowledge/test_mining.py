@@ -116,5 +116,7 @@ def test_a_name_that_leaves_the_store_is_refused(store, name):
 
 
 def test_a_name_that_was_never_mined(store):
-    with pytest.raises(FileNotFoundError, match=r"python -m kmerl_jax\.mine writes it"):
-        mining.open_reading(store, "llama")
+    with pytest.raises(
+        FileNotFoundError, match=r"llama-flat not found: python -m kmerl_jax\.mine .* --nosuperclasses makes"
+    ):
+        mining.open_reading(store, "llama", superclasses=False)

@@ -70,7 +70,9 @@ def test_the_headline_is_over_fewer_leads_than_twelve():
 
 
 def test_page_picture_and_json(tmp_path):
-    written = page.write(tmp_path / "pages", "2a", TABLE, FOUND, ["A rehearsal."], {"without the entity loss": "x"})
+    written = page.write(
+        tmp_path / "pages", "2a", TABLE, FOUND, ["A rehearsal."], {"without the entity loss": "x"}, {"stores": {}}
+    )
     assert written == tmp_path / "pages" / "table_2a.md"
     assert (tmp_path / "pages" / "table_2a.png").read_bytes().startswith(b"\x89PNG")
     facts = json.loads((tmp_path / "pages" / "table_2a.json").read_text())
@@ -79,11 +81,13 @@ def test_page_picture_and_json(tmp_path):
     assert (first["name"], first["task"], first["value"]) == ("1 lead", "demo", pytest.approx(0.7))
     means = [one for one in facts["rows"][1]["scores"] if one["task"] == "mean"]
     assert [one["paper"] for one in means] == [pytest.approx(0.6923), pytest.approx(0.7398)]
+    assert first["first_row_less_this"] == [pytest.approx(0.1), pytest.approx([0.1, 0.1])]
+    assert facts["stores"] == {}
     assert facts["failed"] == {"without the entity loss": "x"}
 
 
 def test_nothing_was_found(tmp_path):
-    written = page.write(tmp_path, "2a", TABLE, {}, ["x"], dict.fromkeys(["K-MERL"], "dead"))
+    written = page.write(tmp_path, "2a", TABLE, {}, ["x"], dict.fromkeys(["K-MERL"], "dead"), {})
     assert "- K-MERL: dead" in written.read_text()
     assert not (tmp_path / "table_2a.png").exists()
 
@@ -93,12 +97,12 @@ def test_a_curve_has_a_panel_for_each_data_and_kind(tmp_path, monkeypatch):
     columns = first, last, Measure("probe, 12", "linear_probe", "first 12")
     table = Table("adding", (Row("K-MERL"), Row("MERL")), columns, curve=True)
     one = found(**{"K-MERL": {(column, "demo"): score(0.8) for column in columns}})
-    page.write(tmp_path / "a", "fig6", table, one, ["Of a."], {})
+    page.write(tmp_path / "a", "fig6", table, one, ["Of a."], {}, {})
     beside = [json.loads((tmp_path / "a" / "fig6.json").read_text())]
     drawn = []
     draw = page.pictures.curves
     monkeypatch.setattr(page.pictures, "curves", lambda panels, title: drawn.append(panels) or draw(panels, title))
-    page.write(tmp_path / "b", "fig6", table, one, ["Of b."], {}, beside)
+    page.write(tmp_path / "b", "fig6", table, one, ["Of b."], {}, {}, beside)
     (panels,) = drawn
     assert list(panels) == [f"{kind}\nOf {x}." for x in "ab" for kind in ("zero shot", "linear probe")]
     assert [point[0] for point in panels["zero shot\nOf b."]["K-MERL"]] == [1, 12]

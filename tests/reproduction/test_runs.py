@@ -46,6 +46,21 @@ def test_a_run_is_named_after_all_that_it_is():
     assert folder("mimic", **{"train.steps": 320}) != folder("mimic")
 
 
+def test_a_row_may_scale_what_the_recipe_has():
+    row = Row("x", scaled={"optimizer.learning_rate": 3.0})
+    (demo,), (mimic,) = (runs.of_row(row, recipe, {}, 1, ROOT) for recipe in ("demo", "mimic"))
+    assert demo.changes == (("optimizer.learning_rate", 9e-3),)
+    assert mimic.changes == (("optimizer.learning_rate", 6e-4),)
+    assert runs.of_row(Row("x", scaled={"optimizer.learning_rate": 1.0}), "demo", {}, 1, ROOT)[0].changes == ()
+
+
+def test_what_a_later_version_would_train_is_another_run(monkeypatch):
+    (before,) = runs.of_row(Row("x"), "demo", {}, 1, ROOT)
+    folder, config = before.folder, runs._config
+    monkeypatch.setattr(runs, "_config", lambda *which: config(*which) | {"loss.entities": 2.0})
+    assert before.folder != folder
+
+
 def test_a_config_that_is_not_there():
     table = Table("x", (Row("x", "vit_huge"),), COLUMNS)
     with pytest.raises(FileNotFoundError, match=r"vit_huge\.py not found; start the command in the clone"):
@@ -93,16 +108,25 @@ def test_the_slurm_array_is_of_what_is_missing(trainer, tmp_path):
     (done.folder / "results" / "zero_shot.json").write_text("{}")
     script = tmp_path / "array.sh"
     script.write_text(runs.slurm(planned))
-    assert "#SBATCH --array=0-1" in script.read_text()
+    assert {"#SBATCH --array=0-1", "#SBATCH --requeue", "#SBATCH --signal=TERM@120"} <= set(
+        script.read_text().splitlines()
+    )
     fake = tmp_path / "bin"
     fake.mkdir()
-    (fake / "python").write_text('#!/bin/bash\nprintf "%s\\n" "$@" > "$OUT"\n')
-    (fake / "python").chmod(0o755)
+    (fake / "srun").write_text('#!/bin/bash\nprintf "%s\\n" "$@" > "$OUT"\n')
+    (fake / "srun").chmod(0o755)
     for n, run in enumerate(planned[1:]):
         out = tmp_path / f"out{n}"
         about = {"PATH": f"{fake}:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": str(n), "OUT": str(out)}
         subprocess.run(["bash", script], env=about, check=True)
-        assert out.read_text().splitlines() == run.command
+        asked = out.read_text().splitlines()
+        assert asked[asked.index("python") :] == [
+            "python",
+            "-m",
+            "kmerl_jax.train",
+            "--preempted_status=75",
+            *run.arguments,
+        ]
 
 
 def test_nothing_is_missing(trainer):

@@ -49,6 +49,24 @@ def test_it_is_what_the_program_computes_and_no_more_than_that(leads, self_atten
     assert step == pytest.approx(B * sum(part.step for part in parts) + retrieval, rel=1e-12)
 
 
+@pytest.mark.parametrize("length", [25, 200])
+def test_tokens_of_other_lengths_and_heads_of_their_own_width(length):
+    config = config_of(2, 2, True)
+    config.data.token_length = length
+    config.model.query_head_width = 40
+    loss, params = loss_of(config)
+    parts = work.of_training(config, Q, BERT, NAME).values()
+    forward = flops.count(jax.make_jaxpr(loss)(params))
+    assert forward == pytest.approx(B * sum(part.forward for part in parts) + 2 * B**2 * 32, rel=1e-12)
+
+
+def test_tokens_of_all_leads_are_not_counted():
+    config = config_of(1, 3)
+    config.data.tokenization = "joint"
+    with pytest.raises(ValueError, match="no work is counted"):
+        work.of_training(config, Q, BERT, NAME)
+
+
 def merl_of(encoder):
     config = merl(config_of(1, 1))
     config.model.encoder = encoder
