@@ -100,7 +100,10 @@ def train(config) -> None:
 
 
 def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh) -> dict:
-    """Zero-shot scores of every lead set, beside a linear probe on a random encoder of the same shape."""
+    """Zero-shot scores of every lead set, beside a linear probe on a random encoder of the same shape.
+
+    What knows no names is probed in its place.
+    """
     task = own(store, asked.entities, asked.labels, config.evaluation.min_positives, learnt_from=True)
     train, scored = task.parts["train"], task.scored
     log.info(f"scoring {len(task.names)} classes on {len(scored.records):,} {task.split} records")
@@ -108,7 +111,7 @@ def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh
     count = min(config.evaluation.probe_records, len(train.rows))
     chosen = np.sort(rng.choice(len(train.rows), count, replace=False))
     random = inference.random_encoder(objective.model, config.seed, objective.form)
-    names = encoder.embed(task.names)
+    names = encoder.embed(task.names) if objective.model.scores else None
 
     def over(what: str, leads: str, rows: np.ndarray) -> dict:
         view = inference.View(store, parse_leads(leads))
@@ -120,15 +123,17 @@ def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh
         out = inference.describe(objective.model, params, names, objective.form, mesh, **how)
         return scored.average(out["logits"], out["seen"])
 
-    def probe(leads: str):
-        how = over("random encoder", leads, np.concatenate([train.rows[chosen], scored.rows]))
-        out = inference.pooled(objective.model, random, objective.form, mesh, **how)
+    def probe(leads: str, what: str = "random encoder", encoder: dict = random):
+        how = over(what, leads, np.concatenate([train.rows[chosen], scored.rows]))
+        out = inference.pooled(objective.model, encoder, objective.form, mesh, **how)
         features, seen = out["pooled"][:count], out["seen"][:count]
-        test, _ = scored.average(out["pooled"][count:], out["seen"][count:])
+        test, there = scored.average(out["pooled"][count:], out["seen"][count:])
         labels = train.labels[train.record[chosen]]
-        return linear_probe.logistic_regression(features[seen], labels[seen], test)
+        return linear_probe.logistic_regression(features[seen], labels[seen], test), there
 
-    return end_of_run.score(task, ask, probe, config.evaluation.lead_sets)
+    way = "zero-shot" if objective.model.scores else "linear probe"
+    asked = ask if objective.model.scores else lambda leads: probe(leads, "encoder", params)
+    return end_of_run.score(task, asked, lambda leads: probe(leads)[0], config.evaluation.lead_sets, way)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What a training run ends with: zero-shot scores beside a probe on a random encoder, as JSON, table and picture."""
+"""What a training run ends with: its scores beside a probe on a random encoder, as JSON, table and picture.
+
+They are zero-shot, or, of what knows no names, a linear probe's.
+"""
 
 import functools
 from collections.abc import Callable
@@ -31,6 +34,7 @@ def score(
     ask: Callable[[str], tuple[np.ndarray, np.ndarray]],
     probe: Callable[[str], np.ndarray],
     lead_sets: tuple[str, ...],
+    way: str = "zero-shot",
 ) -> dict:
     """What a training run ends with: every class, with every set of leads, with 95 % intervals over patients.
 
@@ -41,12 +45,14 @@ def score(
         ask: gives, for the name of a lead set, scores [R, C] and [R] bool (the record has any of the leads).
         probe: gives, for the name of a lead set, the scores [R, C] of the linear probe on a random encoder.
         lead_sets: names.
+        way: what `ask` is, "zero-shot" or "linear probe".
 
     Returns:
-        What `results/zero_shot.json` holds.
+        What the JSON file holds.
     """
     weights = metrics.patient_weights(task.scored.patients)
     results = {
+        "way": way,
         "labels": task.title,
         "split": task.split,
         "records": len(task.scored.records),
@@ -109,10 +115,11 @@ def _enough(positive: np.ndarray) -> bool:
 
 
 def save(results: dict, folder: Path) -> None:
-    """Writes `zero_shot.json` and `zero_shot.png`, whole or not at all; the JSON last, since it marks the end."""
+    """Writes `zero_shot.json` and `.png`, or `linear_probe`, whole or not at all; the JSON last: it marks the end."""
     folder.mkdir(parents=True, exist_ok=True)
-    files.write_picture(folder / "zero_shot.png", picture(results))
-    files.write_json(folder / "zero_shot.json", results)
+    stem = results["way"].replace("-", "_").replace(" ", "_")
+    files.write_picture(folder / f"{stem}.png", picture(results))
+    files.write_json(folder / f"{stem}.json", results)
 
 
 def title(results: dict) -> str:
@@ -164,7 +171,7 @@ def table(results: dict) -> str:
 def last_line(results: dict) -> str:
     """The line that a training run ends with."""
     name, one = next(iter(results["lead_sets"].items()))
-    return f"zero-shot macro AUROC {one['macro_auroc']:.4f} ({_leads(name)})"
+    return f"{results.get('way', 'zero-shot')} macro AUROC {one['macro_auroc']:.4f} ({_leads(name)})"
 
 
 def _spot(spot: dict) -> str:

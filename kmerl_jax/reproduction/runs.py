@@ -55,7 +55,7 @@ class Run:
     @property
     def done(self) -> bool:
         """Whether it has been trained and scored to its end."""
-        return (self.folder / "results" / "zero_shot.json").is_file()
+        return any((self.folder / "results").glob("*.json"))
 
     @property
     def arguments(self) -> list[str]:

@@ -134,12 +134,14 @@ class Answers:
         """Makes the model of a config.
 
         Raises:
-            ValueError: tokens of another unit than the reference knows.
+            ValueError: another method, or tokens of another unit, than the reference knows.
         """
         import torch
 
         from tests import torch_reference as reference
 
+        if config.method != "kmerl":
+            raise ValueError("--peer answers as K-MERL alone; leave it out, or take --what=step")
         if config.data.normalization != "mv":
             raise ValueError("--peer knows tokens in millivolts only: --config.data.normalization=mv")
         self._device, self._dtype = _where(config)

@@ -145,11 +145,8 @@ class Run:
 
     def results_of(self, step: int) -> dict | None:
         """The results of the run's last step, if it has been scored."""
-        file = self.results / "zero_shot.json"
-        if not file.exists():
-            return None
-        results = _read(file)
-        return results if results["step"] == step else None
+        every = (_read(file) for file in self.results.glob("*.json"))
+        return next((results for results in every if results["step"] == step), None)
 
     def _write(self, name: str, content: dict) -> None:
         if jax.process_index():
