@@ -24,7 +24,7 @@ def base(name: str, recipe: str) -> ConfigDict:
     c = ConfigDict()
     c.name = name
     c.recipe = recipe
-    c.method = "kmerl"  # kmerl, or merl
+    c.method = "kmerl"  # kmerl, merl, or simclr
     c.seed = 0  # of parameters, stream and masks: one seed gives one run
 
     c.data = ConfigDict()
@@ -49,7 +49,7 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.text.window = 256  # most tokens of a report that a BERT reads; longer ones are cut and counted
 
     c.model = ConfigDict()
-    c.model.encoder = "vit"  # of ECGs; of MERL also resnet18, resnet34, resnet50 or resnet101
+    c.model.encoder = "vit"  # of ECGs; of merl and simclr also resnet18, resnet34, resnet50 or resnet101
     c.model.width = 192  # of the encoder; heads of 64
     c.model.depth = 12  # layers of the encoder
     c.model.heads = 3  # they divide model.width

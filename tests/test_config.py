@@ -26,7 +26,7 @@ def resolved(path, recipe):
 
 def test_the_four_sizes_and_the_baselines_are_there():
     sizes = ["vit_base", "vit_middle", "vit_small", "vit_tiny"]
-    assert [path.stem for path in CONFIGS] == ["merl_resnet18", "merl_vit_tiny", *sizes]
+    assert [path.stem for path in CONFIGS] == ["merl_resnet18", "merl_vit_tiny", "simclr_vit_tiny", *sizes]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -12,7 +12,19 @@ _WHAT = {
     "kmerl_jax: it takes any subset of the 12 leads, and is asked for findings in words.",
     "merl": "An ECG encoder that was aligned with reports (MERL, arXiv 2403.06659), trained with kmerl_jax: it\n"
     "takes 12 leads, those that are missing as zeros, and is asked for findings in words, by cosine.",
+    "simclr": "An ECG encoder that learnt from ECGs alone (SimCLR, arXiv 2002.05709), trained with kmerl_jax: it\n"
+    "takes 12 leads, those that are missing as zeros, gives features to learn from, and knows no names.",
 }
+_ASKED = """model.findings(ecg, ["atrial fibrillation", "left bundle branch block"])
+```
+
+```
+python -m kmerl_jax.predict --run=FOLDER recording.hea"""
+_EMBEDDED = """model.embed(ecg)
+```
+
+```
+python -m kmerl_jax.embed --run=FOLDER --out=features.parquet recording.hea"""
 
 
 def card(name: str, config: dict, step: int, trained_on: dict, found: Sequence[dict]) -> str:
@@ -26,16 +38,16 @@ def card(name: str, config: dict, step: int, trained_on: dict, found: Sequence[d
         found: see `evidence.gather`.
     """
     train = config["train"]
-    texts = "made from the data set's labels" if trained_on["texts_from_labels"] else "written by people or machines"
-    frozen = config["text"]["trainable_layers"] == 0
+    method = config.get("method", "kmerl")
+    tags, use = ("", _EMBEDDED) if method == "simclr" else (", zero-shot-classification", _ASKED)
     return f"""---
 library_name: kmerl_jax
-tags: [ecg, electrocardiogram, zero-shot-classification]
+tags: [ecg, electrocardiogram{tags}]
 ---
 
 # {name}
 
-{_WHAT[config.get("method", "kmerl")]}
+{_WHAT[method]}
 
 **For research only: not a medical device, and no basis for decisions about anyone's care.**
 
@@ -44,11 +56,7 @@ import kmerl_jax
 
 model = kmerl_jax.load("this folder, or USER/NAME")
 ecg = kmerl_jax.read("recording.hea")
-model.findings(ecg, ["atrial fibrillation", "left bundle branch block"])
-```
-
-```
-python -m kmerl_jax.predict --run=FOLDER recording.hea
+{use}
 ```
 
 ## Training
@@ -56,10 +64,7 @@ python -m kmerl_jax.predict --run=FOLDER recording.hea
 | | |
 |---|---|
 | cohort | {trained_on["cohort"]} |
-| report texts | {texts} |
-| asked for | {len(trained_on["entities"])} entities, mined from the texts (`entities.json`) |
-| text encoder | {config["text"]["encoder"]}{" (frozen)" if frozen else ""} |
-{_network(config)}
+{_texts(config, trained_on)}{_network(config)}
 | signals | scaled by {config["data"]["normalization"]}; 500 Hz, 10 s |
 | steps | {step:,} of {train["batch_size"]:,} ECGs |
 
@@ -76,10 +81,21 @@ python -m kmerl_jax.predict --run=FOLDER recording.hea
 """
 
 
+def _texts(config: dict, trained_on: dict) -> str:
+    if config.get("method") == "simclr":
+        return ""
+    texts = "made from the data set's labels" if trained_on["texts_from_labels"] else "written by people or machines"
+    frozen = " (frozen)" if config["text"]["trainable_layers"] == 0 else ""
+    return f"""| report texts | {texts} |
+| asked for | {len(trained_on["entities"])} entities, mined from the texts (`entities.json`) |
+| text encoder | {config["text"]["encoder"]}{frozen} |
+"""
+
+
 def _network(config: dict) -> str:
     model = config["model"]
     size = f"width {model['width']}, {model['depth']} layers, {model['heads']} heads"
-    if config.get("method", "kmerl") == "merl":
+    if config.get("method", "kmerl") != "kmerl":
         return f"| ECG encoder | {model['encoder']}{', ' + size if model['encoder'] == 'vit' else ''} |"
     asked = f"width {model['query_width']}, {model['query_depth']} layers, {model['query_heads']} heads"
     tokens = f"{config['data'].get('token_length', SEGMENT) / RATE:g} s"

@@ -124,8 +124,9 @@ def save(results: dict, folder: Path) -> None:
 
 def title(results: dict) -> str:
     """What the numbers are of, in one line."""
+    probed = " of a linear probe" if results.get("way") == "linear probe" else ""
     return (
-        f"AUROC on {results['records']:,} {results['split']} records of {results['patients']:,} patients; "
+        f"AUROC{probed} on {results['records']:,} {results['split']} records of {results['patients']:,} patients; "
         f"labels: {results['labels']}"
     )
 
@@ -186,7 +187,8 @@ def _leads(name: str) -> str:
 
 def _order(results: dict) -> list[str]:
     per_class = next(iter(results["lead_sets"].values()))["per_class"]
-    return sorted(per_class, key=lambda name: (name in results["unseen"], -(per_class[name]["auroc"] or 0)))
+    auroc = {name: np.nan_to_num(one["auroc"] or 0) for name, one in per_class.items()}  # none without positives
+    return sorted(per_class, key=lambda name: (name in results["unseen"], -auroc[name]))
 
 
 def _cell(one: dict) -> str:

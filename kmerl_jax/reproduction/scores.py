@@ -109,6 +109,7 @@ class Scorer:
         if not asked:
             return {}
         run = pretrained.load(folder, self.mesh)
+        asked = [column for column in asked if column.kind != "zero_shot" or run.model.scores]
         learning = any(column.kind == "linear_probe" for column in asked)
         experiment.check_patients(run, self.tasks, "strict", learning)
         for _, task in self.tasks.values():

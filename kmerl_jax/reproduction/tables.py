@@ -58,6 +58,7 @@ TABLES = {
         (
             _KMERL,
             *_MERL,
+            Row("SimCLR (ViT)", "simclr_vit_tiny"),
             Row("random (CNN)", _CNN, encoder="random"),
             Row("random (Transformer)", encoder="random"),
             Row("supervised (CNN)", _CNN, encoder="supervised"),

@@ -41,9 +41,11 @@ class Answers:
 
     def asked(self, leads: Sequence[str], windows: dict[str, np.ndarray]) -> Callable[[int], None]:
         """Turns from windows on the host, this process's block of them, to all answers on the host."""
+        said = "logits" if self._model.scores else "pooled"
 
         def forward(params: dict, bag: Tokens) -> dict[str, jax.Array]:
-            return {"logits": self._model.apply({"params": params}, bag, self._names, method="describe")["logits"]}
+            out = self._model.apply({"params": params}, bag, self._names, method="describe")
+            return {said: out[said]}
 
         answer = over_windows(forward, form(self._config), self._mesh, leads)
 

@@ -68,6 +68,8 @@ def steps(config, queries: int, forms: Sequence[str | None] = FORMS) -> list[Con
     """
     from tests import torch_reference as reference
 
+    if config.method == "simclr":
+        raise ValueError("--peer knows kmerl and merl alone; leave it out")
     if config.text.trainable_layers:
         raise ValueError("--peer knows frozen texts only: --config.text.trainable_layers=0")
     if config.optimizer.name != "adamw":

@@ -52,8 +52,8 @@ def of_training(config, queries: int, bert: BertSizes, name_tokens: int) -> dict
         name_tokens: of an entity's name. Reports fill their window.
 
     Returns:
-        "encoder", "query network", "projectors", "contrast"; and "text" if layers of the BERT learn. Of MERL "heads" in
-        place of the second and third.
+        "encoder", "query network", "projectors", "contrast"; and "text" if layers of the BERT learn. Of MERL and SimCLR
+        "heads" in place of the second and third.
 
     Raises:
         ValueError: tokens of all leads at once, of which there are as many as the leads happen to show.
@@ -63,6 +63,10 @@ def of_training(config, queries: int, bert: BertSizes, name_tokens: int) -> dict
     rules, batch = methods.rules(config), config.train.batch_size
     tokens = np.arange(rules.min_leads, rules.max_leads + 1) * rules.kept
     projected = texts(bert.width * model.projection) + _learnt(model.projection**2)
+    if config.method == "simclr":  # everything of two views, and each is compared with those of both kinds
+        head = _learnt(_features(model) * model.projection + model.projection**2)
+        encoder = _over_all_leads(model)
+        return {"encoder": encoder + encoder, "heads": head + head, "contrast": _learnt(4 * batch * model.projection)}
     if config.method == "merl":
         parts = {
             "encoder": _over_all_leads(model),
@@ -88,6 +92,8 @@ def of_training(config, queries: int, bert: BertSizes, name_tokens: int) -> dict
 
 def of_inference(config, leads: int, queries: int, text_width: int) -> dict[str, float]:
     """FLOPs of the answers to all queries about one ECG that shows so many leads, by part; raises as `of_training`."""
+    if config.method == "simclr":
+        return {"encoder": _over_all_leads(config.model).forward}
     if config.method == "merl":  # whatever is shown, it sees all leads
         width = config.model.projection
         asked = _given(queries * text_width * width) + _learnt(queries * (width**2 + width))
@@ -143,6 +149,11 @@ def _over_all_leads(model) -> Work:
                 products += length * inputs * out
             inputs = out
     return stem + _learnt(products)
+
+
+def _features(model) -> int:
+    """How many numbers an ECG is to MERL's encoders."""
+    return model.width if model.encoder == "vit" else resnet.width(model.encoder)
 
 
 def _heads(model, views: bool = True) -> Work:

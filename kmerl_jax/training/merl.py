@@ -74,7 +74,12 @@ class MerlObjective(ReportObjective):
 
 
 def build_model(config, dtype, remat: bool = False) -> Merl:
-    """The network.
+    """The network; arguments and errors as of `build_encoder`."""
+    return Merl(build_encoder(config, dtype, remat), config.model.projection)
+
+
+def build_encoder(config, dtype, remat: bool = False) -> ResNet | Vit:
+    """The encoder of all leads.
 
     Args:
         config: a resolved config.
@@ -86,14 +91,16 @@ def build_model(config, dtype, remat: bool = False) -> Merl:
     """
     model = config.model
     if config.data.tokenization != "lead":
-        raise ValueError("data.tokenization=joint is an ablation of K-MERL; MERL's tokens are of all leads already")
+        raise ValueError(
+            f"data.tokenization=joint is an ablation of K-MERL; the tokens of {config.method} are of all leads already"
+        )
     if model.encoder in DEPTHS:
-        return Merl(ResNet(model.encoder, dtype, remat), model.projection)
+        return ResNet(model.encoder, dtype, remat)
     if model.encoder != "vit":
         raise ValueError(f"model.encoder={model.encoder!r} is not one of vit, {', '.join(DEPTHS)}")
     if model.heads < 1 or model.width % model.heads:
         raise ValueError(f"model.heads={model.heads} does not divide the width {model.width}")
-    return Merl(Vit(model.width, model.depth, model.heads, model.mlp_ratio, dtype, remat), model.projection)
+    return Vit(model.width, model.depth, model.heads, model.mlp_ratio, dtype, remat)
 
 
 def build_objective(

@@ -1,7 +1,7 @@
 """The methods that `config.method` names, and what all of them share of a config.
 
-A method is a module with `build_model` and `build_objective`. Its model has `init_params`, `describe`, `embedded`,
-`pooled` and `project_text`, which is all that evaluation and prediction ask for.
+A method is a module with `build_model` and `build_objective`. Its model has `scores`, `init_params`, `describe`,
+`embedded` and `pooled`, and `project_text` if it can be asked by name: all that evaluation and prediction ask for.
 """
 
 import jax
@@ -12,14 +12,15 @@ from kmerl_jax.models import masking, tokens
 from kmerl_jax.models.bert import POOLINGS
 from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.merl import Merl
-from kmerl_jax.training import kmerl, losses, merl
+from kmerl_jax.models.simclr import SimClr
+from kmerl_jax.training import kmerl, losses, merl, simclr
 from kmerl_jax.training.objective import Objective
 from kmerl_jax.training.optimizer import optimizer
 from kmerl_jax.training.texts import FrozenTexts, Texts
 
-METHODS = {"kmerl": kmerl, "merl": merl}
+METHODS = {"kmerl": kmerl, "merl": merl, "simclr": simclr}
 
-Model = KMerl | Merl
+Model = KMerl | Merl | SimClr
 
 
 def build_model(config, remat: bool = False) -> Model:

@@ -76,6 +76,26 @@ def test_the_main_job(finished):
     assert not list(workdir.glob("*.tmp"))
 
 
+@pytest.mark.parametrize(("config", "way"), [("merl_vit_tiny", "zero-shot"), ("simclr_vit_tiny", "linear probe")])
+def test_the_other_methods(config, way, demo_store, tmp_path):
+    """The same command, loop and results; what knows no names is probed, and is handed on all the same."""
+    flags = [f"--config=configs/{config}.py", f"--config.data.store={demo_store}", f"--workdir={tmp_path / 'run'}"]
+    shorter = ["--config.train.steps=6", "--config.evaluation.lead_sets=('II',)"]
+    done = run(*flags, *SMALL, *shorter)
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "run" / "results").glob("*.json")
+    one = json.loads(file.read_text())["lead_sets"]["II"]
+    assert file.stem == way.replace(" ", "_").replace("-", "_")
+    assert done.stdout.splitlines()[-1] == f"{way} macro AUROC {one['macro_auroc']:.4f} (lead II)"
+    assert one["macro_auroc"] != one["random_probe_macro_auroc"]
+    again = run(*flags, *SMALL, *shorter)
+    assert done.stdout.endswith(again.stdout[again.stdout.index("AUROC") :])
+    exported = run(f"--run={tmp_path / 'run'}", f"--out={tmp_path / 'out'}", module="export")
+    assert exported.returncode == 0, exported.stderr
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert ("zero-shot" in card, "knows no names" in card) == (way == "zero-shot", way != "zero-shot")
+
+
 def test_a_finished_run_prints_its_results_again(finished, demo_store):
     workdir, printed = finished
     before = (workdir / "metrics.jsonl").read_text()
