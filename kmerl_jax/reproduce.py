@@ -89,6 +89,9 @@ def check_scoring() -> None:
     if not _STORE.value:
         return  # what is pretrained on may make itself
     tasks = open_tasks([Path(path) for path in _STORE.value])
+    if any(column.kind == "linear_probe" for name in _TABLE.value for column in TABLES[name].columns):
+        for _, task in tasks.values():
+            task.check_learnable()
     if _PROMPTS.value:
         from kmerl_jax.evaluation import zero_shot
 

@@ -1,6 +1,6 @@
 """From scores of records to a table: every class with its interval, then the macros."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -89,19 +89,16 @@ def macro(
     Returns:
         [S], of each model; and [W], means over the models. NaN if no class is defined.
     """
-    each, drawn = [], []
+    by_seed, draws = {}, {}
     for n, name in enumerate(task.names):
         if name in task.unseen if names is None else name not in names:
             continue
         use = seen & (task.scored.labels[:, n] >= 0)
         cuts = None if thresholds is None else thresholds[:, n]
-        values, draws = _one_class(scores[:, use, n], task.scored.labels[use, n] == 1, weights[use], cuts)
-        if np.isfinite(values[measure]).all():
-            each.append(values[measure])
-            drawn.append(np.where(np.isfinite(draws[measure]), draws[measure], values[measure].mean()))
-    if not each:
-        return np.full(len(scores), np.nan), np.full(weights.shape[1], np.nan)
-    return np.mean(each, axis=0), np.mean(drawn, axis=0)
+        truth = task.scored.labels[use, n] == 1
+        by_seed[name], draws[name] = _one_class(scores[:, use, n], truth, weights[use], cuts)
+    classes, *means = _over_classes(measure, by_seed, by_seed, draws)
+    return tuple(means) if classes else (np.full(len(scores), np.nan), np.full(weights.shape[1], np.nan))
 
 
 def thresholds(scores: np.ndarray, labels: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -162,18 +159,25 @@ def _macros(names: list[str], by_seed: dict, draws: dict) -> dict:
         return {"macro_auroc": float("nan"), "macro_ci95": [float("nan")] * 2}
     macros = {}
     for measure in by_seed[names[0]]:
-        there = [name for name in names if np.isfinite(by_seed[name][measure]).all()]
-        if not there:
+        classes, seeds, mean = _over_classes(measure, names, by_seed, draws)
+        if not classes:
             continue
-        seeds = np.mean([by_seed[name][measure] for name in there], axis=0)
-        drawn = np.array([draws[name][measure] for name in there])
-        # In a draw without any record of a rare class it keeps its value: a mean over the others is of something else.
-        whole = np.array([by_seed[name][measure].mean() for name in there])[:, None]
-        mean = np.where(np.isfinite(drawn), drawn, whole).mean(0)
         value = _named(measure, float(seeds.mean()), metrics.interval(mean))
         if len(seeds) > 1:
             value |= {f"{measure}_seeds": seeds.tolist(), f"{measure}_sd": float(seeds.std(ddof=1))}
-        if measure != "auroc" and len(there) < len(names):
-            value[f"{measure}_classes"] = len(there)
+        if measure != "auroc" and classes < len(names):
+            value[f"{measure}_classes"] = classes
         macros |= {f"macro_{name}": part for name, part in value.items()}
     return macros
+
+
+def _over_classes(measure: str, names: Iterable[str], by_seed: dict, draws: dict) -> tuple[int, np.ndarray, np.ndarray]:
+    """Of how many classes a measure is defined, and its means over them: of each model [S], of each draw [W]."""
+    there = [name for name in names if np.isfinite(by_seed[name][measure]).all()]
+    if not there:
+        return 0, np.empty(0), np.empty(0)
+    drawn = np.array([draws[name][measure] for name in there])
+    # In a draw without any record of a rare class it keeps its value: a mean over the others is of something else.
+    whole = np.array([by_seed[name][measure].mean() for name in there])[:, None]
+    seeds = np.mean([by_seed[name][measure] for name in there], axis=0)
+    return len(there), seeds, np.where(np.isfinite(drawn), drawn, whole).mean(0)

@@ -180,6 +180,8 @@ class Scorer:
         train, val, test = (
             (part, *answers.features(part, encoder, view)) for part in (task.parts[s] for s in ("train", "val", "test"))
         )
+        if not all(there.any() for _, _, there in (train, val, test)):  # nobody has these leads
+            return scoring.macro(task, np.full((1, *task.scored.labels.shape), np.nan), test[2], weights)
         learnt, chosen = ((features[there], part.labels[there]) for part, features, there in (train, val))
         settings = linear_probe.Settings()
         probes = linear_probe.learn(learnt, chosen, column.ratio, self.probe_seeds, "strict", settings)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from kmerl_jax.cohorts.store import Store
 from tests.commands.test_train import run
+from tests.evaluation.conftest import rewritten
 
 
 def reproduce(*arguments):
@@ -81,3 +83,13 @@ def test_help():
     done = reproduce("--help")
     assert done.returncode == 0
     assert "a rehearsal on simulated ECGs" in done.stdout
+
+
+def test_probes_without_records_to_learn_from_are_said_before_anything_is_trained(demo_store, tmp_path):
+    table = Store(demo_store).table
+    rewritten(demo_store, tmp_path / "store", table.assign(split=table["split"].replace("test", "val")))
+    store = tmp_path / "store"
+    done = reproduce("--table=1", "--labels=demo", f"--store={store}", f"--runs={tmp_path / 'runs'}")
+    assert done.returncode == 1
+    assert "what learns from labels needs records to learn from" in done.stderr
+    assert not (tmp_path / "runs").exists()
