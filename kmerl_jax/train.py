@@ -26,7 +26,7 @@ from kmerl_jax.signals.leads import parse_leads
 from kmerl_jax.text import encoder as text_encoders
 from kmerl_jax.training import loop, pairs, plan, sharding
 from kmerl_jax.training.goodput import Goodput
-from kmerl_jax.training.methods import build_objective, check, product_dtype
+from kmerl_jax.training.methods import build_objective, check, product_dtype, unread
 from kmerl_jax.training.preemption import Preempted
 from kmerl_jax.training.run import Run, flat
 from kmerl_jax.training.texts import make_texts
@@ -67,6 +67,8 @@ def train(config) -> None:
     sharding.check_batch_size(config.train.batch_size, mesh, config.train.microbatches)
     # What cannot be is said before any work is done.
     check(config)
+    for name in unread(config):
+        log.warning(f"{name} is given, but method={config.method} does not look at it")
     for leads in config.evaluation.lead_sets:
         parse_leads(leads)
     encoder = text_encoders.load(config.text, product_dtype(config.train.dtype), config.train.remat)

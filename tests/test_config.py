@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kmerl_jax.config import RECIPES
-from kmerl_jax.training.methods import build_model
+from kmerl_jax.training.methods import build_model, unread
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.py"))
@@ -40,6 +40,17 @@ def test_golden(path, recipe):
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(text)
     assert text == golden.read_text(), f"{golden.name} differs; see the docstring of this file"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_what_a_method_does_not_look_at_is_said(path, recipe):
+    config = resolved(path, recipe)
+    assert unread(config) == []
+    config.loss.entities, config.model.width, config.loss.views = 7.0, 384, 7.0
+    ignored = {"kmerl": ["loss.views"], "merl": ["loss.entities"], "simclr": ["loss.entities", "loss.views"]}
+    of_a_vit = ["model.width"] if config.model.encoder != "vit" else []
+    assert sorted(unread(config)) == sorted(ignored[config.method] + of_a_vit)
 
 
 def test_the_papers_run():

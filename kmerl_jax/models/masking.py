@@ -107,7 +107,9 @@ def visible_counts(key: jax.Array, index: jax.Array, masking: Masking) -> jax.Ar
     return jax.vmap(count)(index)
 
 
-def checksum(index: jax.Array, lead: jax.Array, segment: jax.Array, valid: jax.Array) -> jax.Array:
+def checksum(
+    index: jax.Array, lead: jax.Array, segment: jax.Array, valid: jax.Array, segments: int = SEGMENTS
+) -> jax.Array:
     """What each record shows, as one number: the sum of the numbers of its tokens.
 
     Sums over any records, in any order, tell whether two runs have shown the same.
@@ -117,12 +119,13 @@ def checksum(index: jax.Array, lead: jax.Array, segment: jax.Array, valid: jax.A
         lead: [B, T] int32.
         segment: [B, T] int32.
         valid: [B, T] bool; other tokens do not count.
+        segments: of a lead of 10 s.
 
     Returns:
         [B] uint32, modulo 2**32.
     """
     place = jnp.arange(lead.shape[1])[None]
-    token = ((place * len(STANDARD) + lead) * SEGMENTS + segment).astype(jnp.uint32)
+    token = ((place * len(STANDARD) + lead) * segments + segment).astype(jnp.uint32)
     hashes = hashed(hashed(index + jnp.uint32(1))[:, None] ^ token)
     return jnp.where(valid, hashes, 0).sum(1, dtype=jnp.uint32)
 

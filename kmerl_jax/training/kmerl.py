@@ -13,6 +13,9 @@ from kmerl_jax.training import losses
 from kmerl_jax.training.objective import Metrics, Outputs, ReportObjective
 from kmerl_jax.training.texts import Batch, Params, Texts
 
+UNREAD = ("loss.view",)
+"""Beginnings of fields that this method does not look at."""
+
 
 @dataclasses.dataclass(frozen=True)
 class KMerlObjective(ReportObjective):
@@ -44,7 +47,8 @@ class KMerlObjective(ReportObjective):
         for part, bag in parts:
             shown = tokens.formed(bag, self.form)
             out = self.model.apply({"params": params}, shown, self.texts.reports(params, part, text_key), queries)
-            outs.append(out | {"masks": masking.checksum(part["index"], bag.lead, bag.segment, bag.valid)})
+            ids = bag.lead, bag.segment, bag.valid
+            outs.append(out | {"masks": masking.checksum(part["index"], *ids, self.form.segments)})
         places = jnp.argsort(order, axis=1)
 
         def in_order(*parts: jax.Array) -> jax.Array:

@@ -17,6 +17,9 @@ from kmerl_jax.training import losses
 from kmerl_jax.training.objective import Metrics, Outputs, ReportObjective
 from kmerl_jax.training.texts import Batch, Params, Texts
 
+UNREAD = ("loss.entities", "model.lead_", "model.query_", "model.temporal_embedding")
+"""Beginnings of fields that this method does not look at."""
+
 
 @dataclasses.dataclass(frozen=True)
 class MerlObjective(ReportObjective):
@@ -50,7 +53,8 @@ class MerlObjective(ReportObjective):
         kept = self._kept(view_key, batch["index"]) if train else None
         out, drift = batch_norm.apply(self.model, params, train, bag, text, kept)
         drift = jnp.broadcast_to(drift, batch["index"].shape)
-        return out | {"masks": masking.checksum(batch["index"], lead, segment, valid), "drift": drift}
+        masks = masking.checksum(batch["index"], lead, segment, valid, self.form.segments)
+        return out | {"masks": masks, "drift": drift}
 
     def combine(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
         """The weighted sum of the two alignments; metrics are both, the retrieval accuracy, and "masks"."""

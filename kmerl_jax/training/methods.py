@@ -1,12 +1,15 @@
 """The methods that `config.method` names, and what all of them share of a config.
 
-A method is a module with `build_model` and `build_objective`. Its model has `scores`, `init_params`, `describe`,
-`embedded` and `pooled`, and `project_text` if it can be asked by name: all that evaluation and prediction ask for.
+A method is a module with `build_model`, `build_objective` and `UNREAD`. Its model has `scores`, `init_params`,
+`describe`, `embedded` and `pooled`, and `project_text` if it can be asked by name: all that evaluation and prediction
+ask for.
 """
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 
+from kmerl_jax.config import base
 from kmerl_jax.knowledge.queries import POSSIBLE
 from kmerl_jax.models import masking, tokens
 from kmerl_jax.models.bert import POOLINGS
@@ -21,6 +24,8 @@ from kmerl_jax.training.texts import FrozenTexts, Texts
 METHODS = {"kmerl": kmerl, "merl": merl, "simclr": simclr}
 
 Model = KMerl | Merl | SimClr
+
+_OF_A_VIT = ("model.width", "model.depth", "model.heads", "model.mlp_ratio")
 
 
 def build_model(config, remat: bool = False) -> Model:
@@ -87,6 +92,13 @@ def product_dtype(name: str):
     if name not in ("float32", "bfloat16"):
         raise ValueError(f"train.dtype={name!r} is not auto, float32 or bfloat16")
     return jnp.dtype(name)
+
+
+def unread(config) -> list[str]:
+    """Fields that are not as the recipe has them, and that the method does not look at all the same."""
+    before, after = (flatten_dict(one.to_dict(), sep=".") for one in (base(config.name, config.recipe), config))
+    ignored = _method(config).UNREAD + (_OF_A_VIT if config.model.encoder != "vit" else ())
+    return [name for name, value in after.items() if name.startswith(ignored) and value != before[name]]
 
 
 def check(config) -> None:

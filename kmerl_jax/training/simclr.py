@@ -11,10 +11,12 @@ import optax
 
 from kmerl_jax.models import batch_norm, masking, tokens
 from kmerl_jax.models.simclr import SimClr
-from kmerl_jax.training import losses
-from kmerl_jax.training.merl import build_encoder
+from kmerl_jax.training import losses, merl
 from kmerl_jax.training.objective import Metrics, Objective, Outputs
 from kmerl_jax.training.texts import Batch, Params, Texts
+
+UNREAD = (*merl.UNREAD, "loss.contrast", "loss.direction", "loss.duplicates", "loss.view")
+"""Beginnings of fields that this method does not look at."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,7 @@ class SimClrObjective(Objective):
         bag = jax.tree.map(lambda *x: jnp.stack(x, axis=1).reshape(-1, *x[0].shape[1:]), *views)
         out, drift = batch_norm.apply(self.model, params, train, bag)
         out = out.reshape(-1, 2, out.shape[-1])
-        first, second = (masking.checksum(batch["index"], *one) for one in drawn)
+        first, second = (masking.checksum(batch["index"], *one, self.form.segments) for one in drawn)
         return {
             "first": out[:, 0],
             "second": out[:, 1],
@@ -82,8 +84,8 @@ def nt_xent(first: jax.Array, second: jax.Array, temperature: float) -> jax.Arra
 
 
 def build_model(config, dtype, remat: bool = False) -> SimClr:
-    """The network; arguments and errors as of `merl.build_model`."""
-    return SimClr(build_encoder(config, dtype, remat), config.model.projection)
+    """The network; arguments and errors as of `merl.build_encoder`."""
+    return SimClr(merl.build_encoder(config, dtype, remat), config.model.projection)
 
 
 def build_objective(

@@ -118,6 +118,14 @@ def test_the_checksum_against_python():
     assert (np.asarray(masking.checksum(index, *turned)) != got).all()
 
 
+def test_of_short_tokens_the_last_ones_of_a_lead_are_not_the_first_of_the_next():
+    index, there = np.zeros(1, np.uint32), np.ones((1, 1), bool)
+    one, other = (
+        masking.checksum(index, lead * there, segment * there, there, 200) for lead, segment in ((3, 50), (4, 0))
+    )
+    assert one != other
+
+
 @pytest.mark.parametrize("rules", [Masking(1, 1, 0), Masking(12, 12, 12), Masking(2, 6, 25)])
 def test_other_ranges(rules):
     lead, _, valid = draw(120, rules=rules)
