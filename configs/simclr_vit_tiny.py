@@ -1,4 +1,4 @@
-"""SimCLR with a ViT-Tiny over patches of all 12 leads: learns from ECGs without their reports (arXiv 2002.05709).
+"""SimCLR with a ViT-Tiny over patches of all 12 leads: the same ECGs, without their reports (arXiv 2002.05709).
 
     python -m kmerl_jax.train --config=configs/simclr_vit_tiny.py                 # demo
     python -m kmerl_jax.train --config=configs/simclr_vit_tiny.py:ptb_xl

@@ -114,7 +114,7 @@ def base(name: str, recipe: str) -> ConfigDict:
     c.evaluation.lead_sets = ("12", "II", "I")  # which leads the model sees, each scored apart
     c.evaluation.min_positives = 5  # classes with fewer on the scored records are left out
     c.evaluation.batch_size = 4  # ECGs of 12 leads at a time on a device, or more of fewer; on a CPU few are faster
-    c.evaluation.probe_records = 1000  # training records of the random-init probe, at most
+    c.evaluation.probe_records = 1000  # training records of the probes at the end, at most
 
     if recipe in ("demo", "ptb_xl"):  # minutes on a CPU: few steps, each of them cheap, and far from the start
         c.train.batch_size = 32

@@ -7,7 +7,8 @@
 With the demo's recipe it is a rehearsal on simulated ECGs, and says so. A run that is done is not repeated, nor for
 another table; the same command again goes on where it was. All rows share normalisation, treatment of duplicates,
 optimiser, schedule and records seen, but those called "as published"; what a row changes is listed in
-kmerl_jax/reproduction/tables.py.
+kmerl_jax/reproduction/tables.py. The table "rates" is ours: each method with a third and three times its learning rate,
+scored on validation records.
 """
 
 import json
@@ -51,6 +52,7 @@ def main() -> int:
     tables = {name: TABLES[name] for name in _TABLE.value}
     root = Path(_RUNS.value)
     planned = runs.needed(tables.values(), _RECIPE.value, common(), _SEEDS.value, root)
+    check_scoring()
     if _SLURM.value:
         print(runs.slurm(planned), end="")
         return 0
@@ -58,7 +60,6 @@ def main() -> int:
         for run in planned:
             log.info(f"{'done   ' if run.done else 'missing'} {run.folder}")
         return 0
-    check_scoring()
     failed, whole = runs.train(planned), []
     for name, table in tables.items():
         page, complete = write(name, table, root, failed)
@@ -81,7 +82,7 @@ def check_scoring() -> None:
     """Raises ValueError or FileNotFoundError for what would stop the scoring, before hours of training."""
     if any(row.prompts for name in _TABLE.value for row in TABLES[name].rows) and not _PROMPTS.value:
         raise ValueError("figure 8 compares names with prompts: --prompts names MERL's CKEPE_prompt.json")
-    if _RECIPE.value == "mimic" and not _STORE.value:
+    if _RECIPE.value == "mimic" and not _STORE.value and not _SLURM.value:  # an array only trains
         raise ValueError("--store names the stores to be scored on: data/ptb_xl,data/cpsc2018,data/csn")
     for path in (*(_STORE.value or ()), _SPLITS.value, _PROMPTS.value, *_BESIDE.value):
         if path and not Path(path).exists():
@@ -92,6 +93,9 @@ def check_scoring() -> None:
     if any(column.kind == "linear_probe" for name in _TABLE.value for column in TABLES[name].columns):
         for _, task in tasks.values():
             task.check_learnable()
+    if any(TABLES[name].tuning for name in _TABLE.value):
+        for _, task in tasks.values():
+            task.tuning()
     if _PROMPTS.value:
         from kmerl_jax.evaluation import zero_shot
 
@@ -172,11 +176,15 @@ def about(tasks: dict, seeds: int) -> list[str]:
         f"{label}: {len(task.scored.records):,} {task.split} records, {len(task.names)} classes"
         for label, (_, task) in tasks.items()
     ]
+    notes: dict[str, list[str]] = {}
+    for label, (_, task) in tasks.items():
+        for note in task.notes:
+            notes.setdefault(note, []).append(label)
     return [
         f"{rehearsal}; runs of {length}, {seeds} seed{'s' * (seeds > 1)} a row",
         f"{'; '.join(scored)}. In brackets 95 % intervals over patients; after ± the deviation over seeds, "
         "which is in no interval",
-        *(f"{label}: {note}" for label, (_, task) in tasks.items() for note in task.notes),
+        *(f"{', '.join(labels)}: {note}" for note, labels in notes.items()),
         f"`python -m kmerl_jax.reproduce {' '.join(sys.argv[1:])}`",
     ]
 

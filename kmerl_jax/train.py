@@ -1,4 +1,4 @@
-"""Pretrains K-MERL, or MERL, on a prepared store, then scores it on held-out patients.
+"""Pretrains K-MERL, MERL or SimCLR on a prepared store, then scores it on held-out patients.
 
     python -m kmerl_jax.train --config=configs/vit_tiny.py
     python -m kmerl_jax.train --config=configs/vit_tiny.py:ptb_xl --config.data.store=data/ptb_xl
@@ -67,7 +67,7 @@ def train(config) -> None:
     sharding.check_batch_size(config.train.batch_size, mesh, config.train.microbatches)
     # What cannot be is said before any work is done.
     check(config)
-    for name in unread(config):
+    for name in unread(config) if jax.process_index() == 0 else ():
         log.warning(f"{name} is given, but method={config.method} does not look at it")
     for leads in config.evaluation.lead_sets:
         parse_leads(leads)
@@ -106,14 +106,15 @@ def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh
 
     What knows no names is probed in its place.
     """
-    task = own(store, asked.entities, asked.labels, config.evaluation.min_positives, learnt_from=True)
+    named = bool(objective.model.scores)
+    task = own(store, asked.entities, asked.labels, config.evaluation.min_positives, learnt_from=named)
     train, scored = task.parts["train"], task.scored
     log.info(f"scoring {len(task.names)} classes on {len(scored.records):,} {task.split} records")
     rng = np.random.default_rng(config.seed)
     count = min(config.evaluation.probe_records, len(train.rows))
     chosen = np.sort(rng.choice(len(train.rows), count, replace=False))
     random = inference.random_encoder(objective.model, config.seed, objective.form)
-    names = encoder.embed(task.names) if objective.model.scores else None
+    names = encoder.embed(task.names) if named else None
 
     def over(what: str, leads: str, rows: np.ndarray) -> dict:
         view = inference.View(store, parse_leads(leads))
@@ -133,9 +134,8 @@ def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh
         labels = train.labels[train.record[chosen]]
         return linear_probe.logistic_regression(features[seen], labels[seen], test), there
 
-    way = "zero-shot" if objective.model.scores else "linear probe"
-    asked = ask if objective.model.scores else lambda leads: probe(leads, "encoder", params)
-    return end_of_run.score(task, asked, lambda leads: probe(leads)[0], config.evaluation.lead_sets, way)
+    how = (ask, "zero-shot") if named else (lambda leads: probe(leads, "encoder", params), "linear probe")
+    return end_of_run.score(task, how[0], lambda leads: probe(leads)[0], config.evaluation.lead_sets, how[1])
 
 
 if __name__ == "__main__":

@@ -26,6 +26,12 @@ _EMBEDDED = """model.embed(ecg)
 ```
 python -m kmerl_jax.embed --run=FOLDER --out=features.parquet recording.hea"""
 
+_LIMITS_OF_NAMES = """\
+- Probabilities are not calibrated, and cosines are none: they rank recordings, they are no frequencies.
+- A name that was never trained is answered by its likeness to trained ones. `predict` marks it.
+- Attention shows what was looked at, not what decided.
+"""
+
 
 def card(name: str, config: dict, step: int, trained_on: dict, found: Sequence[dict]) -> str:
     """A page of Markdown.
@@ -39,7 +45,8 @@ def card(name: str, config: dict, step: int, trained_on: dict, found: Sequence[d
     """
     train = config["train"]
     method = config.get("method", "kmerl")
-    tags, use = ("", _EMBEDDED) if method == "simclr" else (", zero-shot-classification", _ASKED)
+    named = method != "simclr"
+    tags, use, limits = (", zero-shot-classification", _ASKED, _LIMITS_OF_NAMES) if named else ("", _EMBEDDED, "")
     return f"""---
 library_name: kmerl_jax
 tags: [ecg, electrocardiogram{tags}]
@@ -73,12 +80,9 @@ ecg = kmerl_jax.read("recording.hea")
 {_evaluation(found)}
 ## Limits
 
-- Probabilities are not calibrated, and cosines are none: they rank recordings, they are no frequencies.
 - What was not evaluated above, with the leads at hand and on people like those at hand, is not known to work.
 - With few leads much cannot be seen: no set of leads shows what its electrodes do not face.
-- A name that was never trained is answered by its likeness to trained ones. `predict` marks it.
-- Attention shows what was looked at, not what decided.
-"""
+{limits}"""
 
 
 def _texts(config: dict, trained_on: dict) -> str:

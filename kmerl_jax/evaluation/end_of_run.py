@@ -97,7 +97,8 @@ def _blind_spots(task: Task, ask: Callable[[str], tuple[np.ndarray, np.ndarray]]
             continue
         answers, seen = zip(ask(leads), ask("12"), strict=True)
         use &= seen[0] & seen[1]
-        if not _enough(positive[use]):
+        learnt = all(np.isfinite(one[use][:, [n, other] if against else [n]]).all() for one in answers)
+        if not learnt or not _enough(positive[use]):
             continue
         blind, whole = (
             scoring.one_class((one[:, n] - one[:, other] if against else one[:, n])[use], positive[use], weights[use])
@@ -172,7 +173,7 @@ def table(results: dict) -> str:
 def last_line(results: dict) -> str:
     """The line that a training run ends with."""
     name, one = next(iter(results["lead_sets"].items()))
-    return f"{results.get('way', 'zero-shot')} macro AUROC {one['macro_auroc']:.4f} ({_leads(name)})"
+    return f"{results.get('way', 'zero-shot')} macro AUROC {pictures.number(one['macro_auroc'], 4)} ({_leads(name)})"
 
 
 def _spot(spot: dict) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kmerl_jax.evaluation import release
 from kmerl_jax.signals.leads import parse_leads
+from kmerl_jax.training.run import finished
 
 _CHANCE = 0.5
 _HARDLY_BETTER = 0.6  # an AUROC below it is of no use, however surely it is above chance
@@ -47,9 +48,11 @@ def gather(path: Path) -> list[dict]:
         ValueError: a damaged file.
     """
     found = _read(path / "evidence.json") if release.is_release(path) else []
-    if (file := path / "results" / "zero_shot.json").is_file():
+    for file in finished(path):
         results = _read(file)
         what = f"{results['records']:,} {results['split']} records of its own cohort ({results['labels']})"
+        if results.get("way") == "linear probe":
+            what += ", by a linear probe of its features, which is not handed on"
         for leads, scored in results["lead_sets"].items():
             found.append(_entry("", what, parse_leads(leads), scored))
     for file in sorted(path.glob("evaluation/*/results.json")):

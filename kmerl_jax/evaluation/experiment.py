@@ -340,13 +340,13 @@ def _not_comparable(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], op
     """In what the results differ from what the paper and MERL report."""
     cohort, config = run.trained_on["cohort"], run.config
     notes = []
-    if run.trained_on["texts_from_labels"]:
+    if run.trained_on["texts_from_labels"] and run.model.scores:
         notes.append(
             f"the run's texts were made from labels of {cohort}: its query and cosine scores are not zero-shot scores"
         )
     if cohort != "mimic_iv_ecg":
         notes.append(f"pretrained on {cohort}, not on MIMIC-IV-ECG")
-    if "MedCPT" not in config.text.encoder:
+    if "MedCPT" not in config.text.encoder and run.model.scores:
         notes.append(f"names are read by the text encoder {config.text.encoder}, not by MedCPT")
     if config.data.normalization != "minmax":
         notes.append(f"signals are scaled by {config.data.normalization}; MERL takes each record's min-max")

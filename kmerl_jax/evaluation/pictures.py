@@ -167,9 +167,9 @@ def _styles(names: Sequence[str]) -> dict[str, dict]:
     }
 
 
-def number(value: float | None) -> str:
-    """Three decimals; "-" for what is undefined."""
-    return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
+def number(value: float | None, decimals: int = 3) -> str:
+    """So many decimals; "-" for what is undefined."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{decimals}f}"
 
 
 def _or_nan(value: float | None) -> float:

@@ -175,7 +175,7 @@ class Model:
         Raises:
             ValueError: see `findings`.
         """
-        self._check_heads()
+        self.check_names()
         projected = self.opened.project_texts(_checked(texts))
         return self._mean(ecgs, leads, lambda one: metrics.cosines(self._projected(one), projected).astype(np.float32))
 
@@ -200,7 +200,7 @@ class Model:
         Raises:
             ValueError: an encoder alone, which cannot be asked.
         """
-        self._check_heads()
+        self.check_names()
         queries = self.queries(tuple(names))
         return self._over(parts, lambda bag: self._answer(self.params, bag, queries)["logits"])[:, : len(names)]
 
@@ -242,7 +242,8 @@ class Model:
         layers = seen["intermediates"]["query_network"]["layers"]
         return jnp.stack([layer["cross_attention"]["weights"][0] for layer in layers])
 
-    def _check_heads(self) -> None:
+    def check_names(self) -> None:
+        """Raises ValueError if it cannot be asked by name."""
         if not self.network.scores:
             raise ValueError(f"{self.path} is an ECG encoder alone, which cannot be asked by name; embed uses it")
 
@@ -250,7 +251,7 @@ class Model:
         return self._over(parts, lambda bag: self._pool(self.params, bag))
 
     def _projected(self, parts: Sequence[Bag]) -> np.ndarray:
-        self._check_heads()
+        self.check_names()
         return self._over(parts, lambda bag: self._embed(self.params, bag)["ecg"])
 
     def _over(self, parts: Sequence[Bag], compute: Callable[[tokens.Tokens], jax.Array]) -> list | np.ndarray:

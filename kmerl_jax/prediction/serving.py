@@ -54,7 +54,9 @@ def write(out: Path, model: Model, names: Sequence[str]) -> None:
 
     Raises:
         FileExistsError: something is there.
+        ValueError: a model that cannot be asked by name.
     """
+    model.check_names()
     written = program(model, names)
     about = {
         "note": NOTE,

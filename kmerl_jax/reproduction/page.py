@@ -176,7 +176,9 @@ def _auroc(table: Table) -> bool:
 
 
 def _title(name: str, table: Table) -> str:
-    return f"{'Figure ' + name[3:] if name.startswith('fig') else 'Table ' + name}: {table.title}"
+    if name.startswith("fig"):
+        return f"Figure {name[3:]}: {table.title}"
+    return f"Table {name}: {table.title}" if name[0].isdigit() else table.title.capitalize()  # some are ours
 
 
 def _wheres(table: Table, found: Found) -> list[tuple[Measure, str]]:

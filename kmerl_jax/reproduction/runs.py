@@ -15,6 +15,7 @@ from pathlib import Path
 import flax.traverse_util
 
 from kmerl_jax.reproduction.table import Row, Table
+from kmerl_jax.training.run import FREE, finished
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,11 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Its run directory, named after the whole config: tables share the runs that they have in common, and what a
-        later version of a config would train is another run."""
+        """Its run directory, named after all that decides what is learnt: tables share the runs that they have in
+        common, and what a later version of a config would train is another run."""
         whole = _config(self.config, self.recipe) | dict(self.changes)
+        free = set(FREE) - {"train.steps", "train.epochs", "data.store"}
+        whole = {name: value for name, value in whole.items() if name not in free}
         digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:6]
         return self.root / f"{self.config}-{self.recipe}-{digest}-seed{self.seed}"
 
@@ -55,7 +58,7 @@ class Run:
     @property
     def done(self) -> bool:
         """Whether it has been trained and scored to its end."""
-        return any((self.folder / "results").glob("*.json"))
+        return bool(finished(self.folder))
 
     @property
     def arguments(self) -> list[str]:
@@ -165,6 +168,7 @@ def slurm(runs: Sequence[Run]) -> str:
 {asked}
 #SBATCH --array=0-{len(left) - 1}
 # Submit it from the clone. When all are done, the reproduce command writes the table.
+: "${{SLURM_ARRAY_TASK_ID:?submit this with sbatch}}"
 eval "$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" <<'END'
 {lines}
 END

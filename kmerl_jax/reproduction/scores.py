@@ -149,7 +149,7 @@ class Scorer:
             "settings": [answers.seed, self.probe_seeds, dataclasses.asdict(self.supervised)],
             "probe": dataclasses.asdict(linear_probe.Settings()),
             "reader": run.encoder.fingerprint if run.model.scores else "",
-            "stores": sorted(store.checksum for store, _ in self.tasks.values()),
+            "drawn among": sorted([store.checksum, one.checksum] for store, one in self.tasks.values()),
             "precision": [run.config.train.dtype, jax.default_backend()],
             "versions": [kmerl_jax.__version__, metrics.DRAWS],
         }
@@ -157,10 +157,10 @@ class Scorer:
 
     def _weights(self, store: Store, task: Task) -> np.ndarray:
         """Bootstrap weights of a task's records: of a patient the same in all tasks of one store."""
-        stores = sorted({one.path for one, _ in self.tasks.values()})
-        patients = [one.scored.patients for of, one in self.tasks.values() if of.path == store.path]
+        stores = sorted({one.checksum for one, _ in self.tasks.values()})
+        patients = [one.scored.patients for of, one in self.tasks.values() if of.checksum == store.checksum]
         distinct = np.unique(np.concatenate(patients))
-        drawn = metrics.patient_weights(distinct, seed=stores.index(store.path))
+        drawn = metrics.patient_weights(distinct, seed=stores.index(store.checksum))
         return drawn[np.searchsorted(distinct, task.scored.patients)]
 
     def _zero_shot(self, row: Row, run, answers: Answers, task: Task, view: View, prompts, column: Measure, weights):

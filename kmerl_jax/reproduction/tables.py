@@ -180,7 +180,7 @@ TABLES = {
         tuple(Row(size, f"vit_{size.lower()}") for size in ("Tiny", "Small", "Middle", "Base")),
         _ALL_LEADS,
     ),
-    "rates": Table(  # ours: what every method is tuned by
+    "rates": Table(  # ours: whether the rate that all methods share favours one of them
         "learning rates, on validation records",
         tuple(
             Row(f"{method}, {rate}", config, scaled={"optimizer.learning_rate": factor})

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from kmerl_jax.signals.waveform import SEGMENTS
 from kmerl_jax.throughput import input_stream, machine, work
 from kmerl_jax.throughput.result import Options, Result
 from kmerl_jax.throughput.step import Step
 from kmerl_jax.throughput.timing import Contender, Timed, race
-from kmerl_jax.training import plan, sharding
+from kmerl_jax.training import methods, plan, sharding
 from kmerl_jax.training.methods import product_dtype
 from kmerl_jax.training.stream import Examples
 
@@ -154,9 +153,8 @@ def _points(name: str, config, microbatches: int, options: Options) -> Iterator[
 def _point(name: str, config, options: Options) -> Point:
     """A step, which gives back its memory, beside matrix products."""
     flops = sum(part.step for part in work.of_training(config, options.queries, plan.MEDCPT, plan.NAME_TOKENS).values())
-    leads = (config.masking.min_leads + config.masking.max_leads) / 2
-    size = config.train.batch_size
-    tokens = leads * (SEGMENTS - config.masking.masked_segments)
+    rules, size = methods.rules(config), config.train.batch_size
+    tokens = (rules.min_leads + rules.max_leads) / 2 * rules.kept
     point = Point(name, size, config.train.microbatches, config.model.width, tokens, flops)
     products, product_flops = machine.products(product_dtype(config.train.dtype))
     try:

@@ -68,6 +68,7 @@ def measure(config, options: Options) -> Result:
     Raises:
         ValueError: a config that cannot be, or that PyTorch's model does not know.
     """
+    flops = {n: sum(work.of_inference(config, n, options.queries, plan.MEDCPT.width).values()) for n in LEADS}
     ours = Answers(config, options.queries)
     models = {"kmerl_jax": ours} | ({"PyTorch": peers.Answers(config, options.queries)} if options.peer else {})
     singles = dict.fromkeys(LEADS, ours.devices)  # an ECG on each device
@@ -87,7 +88,6 @@ def measure(config, options: Options) -> Result:
     raced = contenders(singles)
     taken = dict(zip(raced, latencies(list(raced.values()), options.seconds), strict=True))
     middle = {one: float(np.median(seconds)) for one, seconds in taken.items()}
-    flops = {n: sum(work.of_inference(config, n, options.queries, plan.MEDCPT.width).values()) for n in LEADS}
     facts = {"latency_s": {}, "gflops_per_ecg": {n: x / 1e9 for n, x in flops.items()}, "latency_ratio": {}}
     lines = []
     for (who, n), seconds in taken.items():

@@ -97,6 +97,7 @@ def product_dtype(name: str):
 def unread(config) -> list[str]:
     """Fields that are not as the recipe has them, and that the method does not look at all the same."""
     before, after = (flatten_dict(one.to_dict(), sep=".") for one in (base(config.name, config.recipe), config))
+    before["text.encoder"] = after["text.encoder"]  # what reads no text refuses all but one
     ignored = _method(config).UNREAD + (_OF_A_VIT if config.model.encoder != "vit" else ())
     return [name for name, value in after.items() if name.startswith(ignored) and value != before[name]]
 

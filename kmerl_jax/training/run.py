@@ -21,7 +21,7 @@ from kmerl_jax.text.encoder import TextEncoder
 log = logging.getLogger(__name__)
 
 # What may change when a run goes on: its length, its log lines, the hardware, and the scoring at the end.
-_FREE = (
+FREE = (
     "train.steps",
     "train.epochs",
     "train.microbatches",
@@ -145,7 +145,7 @@ class Run:
 
     def results_of(self, step: int) -> dict | None:
         """The results of the run's last step, if it has been scored."""
-        every = (_read(file) for file in self.results.glob("*.json"))
+        every = (_read(file) for file in finished(self.path))
         return next((results for results in every if results["step"] == step), None)
 
     def _write(self, name: str, content: dict) -> None:
@@ -162,6 +162,11 @@ class Run:
         with open(temporary, "wb") as out:
             np.save(out, content)
         temporary.replace(self.path / name)
+
+
+def finished(path: Path) -> list[Path]:
+    """What a run ends with, as `end_of_run.save` names it; nothing before its end."""
+    return [file for name in ("zero_shot", "linear_probe") if (file := path / "results" / f"{name}.json").is_file()]
 
 
 def patient_digests(population: str, patients: Iterable[str]) -> np.ndarray:
@@ -182,7 +187,7 @@ def _differences(before: dict, now: dict) -> list[str]:
     return [
         f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
         for name in sorted({*old, *new})
-        if name not in _FREE and old.get(name) != new.get(name)
+        if name not in FREE and old.get(name) != new.get(name)
     ]
 
 

@@ -15,7 +15,15 @@ from kmerl_jax.training import losses, merl
 from kmerl_jax.training.objective import Metrics, Objective, Outputs
 from kmerl_jax.training.texts import Batch, Params, Texts
 
-UNREAD = (*merl.UNREAD, "loss.contrast", "loss.direction", "loss.duplicates", "loss.view")
+UNREAD = (
+    *merl.UNREAD,
+    "loss.contrast",
+    "loss.direction",
+    "loss.duplicates",
+    "loss.view",
+    "text.pooling",
+    "text.window",
+)
 """Beginnings of fields that this method does not look at."""
 
 
@@ -77,9 +85,10 @@ def nt_xent(first: jax.Array, second: jax.Array, temperature: float) -> jax.Arra
     Returns:
         Scalar, float32.
     """
-    views = losses.unit(jnp.concatenate([first, second]))
+    # Side by side here too: a concatenation would send every second row to another device.
+    views = losses.unit(jnp.stack([first, second], axis=1).reshape(-1, first.shape[1]))
     logits = jnp.where(jnp.eye(len(views), dtype=bool), -jnp.inf, views @ views.T / temperature)
-    own = jnp.roll(jnp.arange(len(views)), len(first))
+    own = jnp.arange(len(views)) ^ 1
     return optax.softmax_cross_entropy_with_integer_labels(logits, own).mean()
 
 
@@ -94,11 +103,16 @@ def build_objective(
     """The objective; arguments as of `kmerl.build_objective`.
 
     Raises:
-        ValueError: a text encoder that is to learn, or a batch in parts, which cannot be compared.
+        ValueError: a text encoder that costs something, nothing to compare views in, or a batch in parts, each of which
+            would have statistics of its own.
     """
     del texts, shards
-    if config.text.trainable_layers:
-        raise ValueError("text.trainable_layers: SimCLR reads no text")
+    if config.text.trainable_layers or config.text.encoder != "lexical":
+        raise ValueError(
+            "SimCLR reads no text: text.encoder=lexical, text.trainable_layers=0 (reports cost nothing then)"
+        )
+    if model.projection < 1:
+        raise ValueError(f"model.projection={model.projection} is not 1 or more")
     if config.train.microbatches > 1:
         raise ValueError("train.microbatches: SimCLR normalises over the whole batch, which cannot be taken in parts")
     return SimClrObjective(model, rules, form, config.loss.temperature)

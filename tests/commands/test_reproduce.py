@@ -55,6 +55,20 @@ def test_runs_that_are_done_are_scored_and_a_row_that_cannot_be_is_named(small_r
     assert (page.with_suffix(".png")).exists()
 
 
+def test_rates_are_compared_on_validation_records(small_run, demo_store, tmp_path):
+    how = "--table=rates", f"--runs={tmp_path / 'runs'}", f"--pretraining_store={demo_store}"
+    for line in reproduce(*how, "--dry_run").stdout.splitlines():
+        folder = Path(line.removeprefix("missing "))
+        shutil.copytree(small_run, folder)
+        (folder / "results").mkdir()
+        (folder / "results" / "zero_shot.json").write_text("{}")
+    done = reproduce(*how)
+    assert done.returncode == 0, done.stderr
+    table = Store(demo_store).table
+    there = (table["split"] == "val").sum()
+    assert f"demo: {there} val records" in (tmp_path / "runs" / "tables" / "demo" / "table_rates.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

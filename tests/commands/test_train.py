@@ -96,6 +96,8 @@ def test_the_other_methods(config, way, demo_store, tmp_path):
     exported = run(f"--run={tmp_path / 'run'}", f"--out={tmp_path / 'out'}", module="export")
     assert exported.returncode == 0, exported.stderr
     card = (tmp_path / "out" / "README.md").read_text()
+    assert f"{one['macro_auroc']:.3f} (" in card
+    assert ("by a linear probe of its features" in card) == (way == "linear probe")
     assert ("zero-shot" in card, "knows no names" in card) == (way == "zero-shot", way != "zero-shot")
 
 

@@ -54,6 +54,21 @@ def test_scores():
     assert two["per_class"]["sinus rhythm"]["positives"] == labels[10:, 1].sum()
 
 
+def test_a_class_that_a_probe_could_not_learn():
+    """There is nothing of it, in the macro and among the blind spots; the rest is there, and again from the file."""
+    labels = (RNG.random((300, 2)) < 0.3).astype(np.int8)
+    one = make_task(("anterior myocardial infarction", "sinus rhythm"), labels)
+    clear = labels + RNG.normal(0, 0.4, labels.shape)
+    clear[:, 0] = np.nan
+    seen = np.ones(300, bool)
+    results = end_of_run.score(one, lambda leads: (clear, seen), lambda leads: clear, ("12", "II"), "linear probe")
+    assert results["blind_spots"] == []
+    twelve = results["lead_sets"]["12"]
+    assert twelve["macro_auroc"] == twelve["per_class"]["sinus rhythm"]["auroc"] > 0.8
+    assert end_of_run.last_line(results).startswith("linear probe macro AUROC 0.")
+    assert end_of_run.last_line({"lead_sets": {"12": {"macro_auroc": None}}}) == "zero-shot macro AUROC - (12 leads)"
+
+
 def test_a_blind_spot_is_found_and_one_that_is_none_is_not():
     results, _, asked = synthetic_results()
     two, one = results["blind_spots"]

@@ -276,7 +276,7 @@ def test_help():
 # slurm.sbatch
 
 
-def submit(tmp_path, status, *arguments):
+def submit(tmp_path, status, *arguments, **more):
     """Runs the batch script as Slurm would; its output, its status, and the calls of srun and scontrol."""
     call = '#!/usr/bin/env bash\nprintf "%s\\n" "$(basename "$0")" "$@" >>"$CALLS"\n'
     write(tmp_path / "bin" / "srun", call + f"exit {status}\n")
@@ -287,6 +287,7 @@ def submit(tmp_path, status, *arguments):
         "SLURM_JOB_ID": "42",
         "SLURM_CPUS_PER_TASK": "6",
         "PYTHON": "the-python",
+        **more,
     }
     done = subprocess.run(
         ["bash", LAUNCH / "slurm.sbatch", *arguments], env=environment, capture_output=True, text=True, timeout=60
@@ -311,6 +312,12 @@ def test_an_interrupted_job_goes_back_into_the_queue(tmp_path, status):
     assert done.returncode == status
     assert calls[-3:] == ["scontrol", "requeue", "42"]
     assert done.stdout == f"interrupted with status {status}: back into the queue\n"
+
+
+def test_of_an_array_one_task_goes_back_into_the_queue(tmp_path):
+    """The last task has the id of the whole array."""
+    _, calls = submit(tmp_path, 75, SLURM_ARRAY_JOB_ID="42", SLURM_ARRAY_TASK_ID="3")
+    assert calls[-3:] == ["scontrol", "requeue", "42_3"]
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 137])

@@ -59,6 +59,8 @@ def test_what_a_later_version_would_train_is_another_run(monkeypatch):
     folder, config = before.folder, runs._config
     monkeypatch.setattr(runs, "_config", lambda *which: config(*which) | {"loss.entities": 2.0})
     assert before.folder != folder
+    monkeypatch.setattr(runs, "_config", lambda *which: config(*which) | {"train.log_every": 7})
+    assert before.folder == folder  # what is learnt does not depend on it
 
 
 def test_a_config_that_is_not_there():
@@ -127,6 +129,14 @@ def test_the_slurm_array_is_of_what_is_missing(trainer, tmp_path):
             "--preempted_status=75",
             *run.arguments,
         ]
+
+
+def test_the_array_is_for_slurm(trainer, tmp_path):
+    script = tmp_path / "array.sh"
+    script.write_text(runs.slurm(runs.needed([ONE], "demo", {}, 1, trainer)))
+    done = subprocess.run(["bash", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "submit this with sbatch" in done.stderr
 
 
 def test_nothing_is_missing(trainer):

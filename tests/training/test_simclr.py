@@ -10,6 +10,7 @@ from kmerl_jax.training import sharding
 from kmerl_jax.training.methods import build_objective, check
 from kmerl_jax.training.simclr import nt_xent
 from tests.training.batches import KEY, frozen_texts, mesh_of, random_batch, random_like
+from tests.training.test_sharding import moved
 
 RNG = np.random.default_rng(0)
 BATCH = jax.tree.map(jnp.asarray, random_batch(8))
@@ -97,6 +98,14 @@ def test_the_batch_may_lie_on_several_devices():
     assert int(metrics["masks"]) == int(objective.combine(outputs(objective, params, BATCH), BATCH)[1]["masks"])
 
 
+def test_views_are_computed_where_their_ecg_is():
+    objective, mesh = small(), mesh_of(2)
+    there = sharding.to_device(random_batch(8), mesh)
+    params = jax.device_put(params_of(objective), sharding.replicated(mesh))
+    where = sharding.batch_sharding(mesh)
+    assert moved(lambda p, b: objective.outputs(p, b, KEY, False), params, there, out=where) == set()
+
+
 def test_running_statistics_are_used_where_nothing_is_learnt():
     objective = small()
     params = params_of(objective)
@@ -111,6 +120,8 @@ def test_running_statistics_are_used_where_nothing_is_learnt():
     ("fields", "message"),
     [
         ({"text__trainable_layers": 1}, "SimCLR reads no text"),
+        ({"text__encoder": "ncbi/MedCPT-Query-Encoder"}, "SimCLR reads no text"),
+        ({"model__projection": 0}, "is not 1 or more"),
         ({"train__microbatches": 2}, "cannot be taken in parts"),
         ({"model__encoder": "resnet19"}, "is not one of vit, resnet18"),
         ({"data__tokenization": "joint"}, "the tokens of simclr are of all leads already"),
