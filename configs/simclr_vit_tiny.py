@@ -5,7 +5,7 @@
     python -m kmerl_jax.train --config=configs/simclr_vit_tiny.py:mimic
 
 The demo takes 14 minutes on two CPU cores, and is too short for it: a linear probe on all labels has a macro AUROC of
-0.724 (docs/tables/table_1.md), no more than on an encoder that has learnt nothing.
+0.724, less than on the random encoders of docs/tables/table_1.md.
 
 Other encoders: --config.model.encoder=resnet18, resnet34, resnet50 or resnet101.
 The fields are in kmerl_jax/config.py.

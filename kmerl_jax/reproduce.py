@@ -52,7 +52,8 @@ def main() -> int:
     tables = {name: TABLES[name] for name in _TABLE.value}
     root = Path(_RUNS.value)
     planned = runs.needed(tables.values(), _RECIPE.value, common(), _SEEDS.value, root)
-    check_scoring()
+    if _STORE.value or not (_SLURM.value or _DRY_RUN.value):  # a plan needs nothing to be scored on
+        check_scoring()
     if _SLURM.value:
         print(runs.slurm(planned), end="")
         return 0
@@ -82,7 +83,7 @@ def check_scoring() -> None:
     """Raises ValueError or FileNotFoundError for what would stop the scoring, before hours of training."""
     if any(row.prompts for name in _TABLE.value for row in TABLES[name].rows) and not _PROMPTS.value:
         raise ValueError("figure 8 compares names with prompts: --prompts names MERL's CKEPE_prompt.json")
-    if _RECIPE.value == "mimic" and not _STORE.value and not _SLURM.value:  # an array only trains
+    if _RECIPE.value == "mimic" and not _STORE.value:
         raise ValueError("--store names the stores to be scored on: data/ptb_xl,data/cpsc2018,data/csn")
     for path in (*(_STORE.value or ()), _SPLITS.value, _PROMPTS.value, *_BESIDE.value):
         if path and not Path(path).exists():

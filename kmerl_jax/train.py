@@ -134,8 +134,9 @@ def evaluate(config, store: Store, asked, encoder, objective, params: dict, mesh
         labels = train.labels[train.record[chosen]]
         return linear_probe.logistic_regression(features[seen], labels[seen], test), there
 
-    how = (ask, "zero-shot") if named else (lambda leads: probe(leads, "encoder", params), "linear probe")
-    return end_of_run.score(task, how[0], lambda leads: probe(leads)[0], config.evaluation.lead_sets, how[1])
+    asked = ask if named else lambda leads: probe(leads, "encoder", params)
+    way = "zero-shot" if named else "linear probe"
+    return end_of_run.score(task, asked, lambda leads: probe(leads)[0], config.evaluation.lead_sets, way)
 
 
 if __name__ == "__main__":

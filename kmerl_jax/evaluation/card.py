@@ -71,7 +71,7 @@ ecg = kmerl_jax.read("recording.hea")
 | | |
 |---|---|
 | cohort | {trained_on["cohort"]} |
-{_texts(config, trained_on)}{_network(config)}
+{_texts(config, trained_on) if named else ""}{_network(config)}
 | signals | scaled by {config["data"]["normalization"]}; 500 Hz, 10 s |
 | steps | {step:,} of {train["batch_size"]:,} ECGs |
 
@@ -86,8 +86,6 @@ ecg = kmerl_jax.read("recording.hea")
 
 
 def _texts(config: dict, trained_on: dict) -> str:
-    if config.get("method") == "simclr":
-        return ""
     texts = "made from the data set's labels" if trained_on["texts_from_labels"] else "written by people or machines"
     frozen = " (frozen)" if config["text"]["trainable_layers"] == 0 else ""
     return f"""| report texts | {texts} |

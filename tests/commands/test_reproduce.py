@@ -23,6 +23,12 @@ def test_what_is_needed(tmp_path):
     assert all(line.startswith(f"missing {tmp_path}/vit_tiny-demo-") for line in lines)
 
 
+def test_a_plan_needs_nothing_to_be_scored_on(tmp_path):
+    done = reproduce("--table=fig8", "--recipe=mimic", "--dry_run", f"--runs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3  # names and prompts are of the same runs
+
+
 def test_a_slurm_array(tmp_path):
     done = reproduce("--table=6", "--recipe=mimic", "--slurm", f"--runs={tmp_path}")
     assert done.returncode == 0, done.stderr
