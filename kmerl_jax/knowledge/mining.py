@@ -64,7 +64,8 @@ def open_reading(store: Store, name: str, merging: bool = True, superclasses: bo
     if name != GRAMMAR and not folder.exists():
         flags = " --nomerging" * (not merging) + " --nosuperclasses" * (not superclasses)
         raise FileNotFoundError(
-            f"{folder} not found: python -m kmerl_jax.mine --store={store.path} --name={name}{flags} makes it"
+            f"{folder} not found: python -m kmerl_jax.mine --store={store.path} --name={name}{flags} makes it, "
+            "with --extractor=llm by a language model"
         )
     read = reading.load(folder)
     if len(read.statuses) != len(store):

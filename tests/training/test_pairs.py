@@ -48,7 +48,7 @@ def test_another_reading_by_its_name(load):
     (folder / "knowledge" / "grammar").rename(folder / "knowledge" / "mine")
     run(**{"data.knowledge": "mine"})
     assert not (folder / "knowledge" / "grammar").exists()
-    with pytest.raises(FileNotFoundError, match=r"python -m kmerl_jax\.mine writes it"):
+    with pytest.raises(FileNotFoundError, match=r"llama not found: python -m kmerl_jax\.mine .* --name=llama makes it"):
         run(**{"data.knowledge": "llama"})
 
 
