@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.commands.test_train import SMALL, run
+from tests.commands.forks import run
+from tests.commands.test_train import SMALL
 
 
 def test_it_prints_a_table_and_keeps_everything(tmp_path):

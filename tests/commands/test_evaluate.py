@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.commands.test_train import run
+from tests.commands.forks import run
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import kmerl_jax
-from tests.commands.test_train import run
+from tests.commands.forks import run
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

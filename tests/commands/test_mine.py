@@ -1,20 +1,17 @@
 """The mine command as users run it: in processes of its own, with a language model on this machine."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.commands.forks import REPOSITORY, run
 from tests.conftest import link_store
 from tests.knowledge.llm_server import serving
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +30,7 @@ def command(store, *flags):
 
 
 def mine(store, *flags):
-    done = subprocess.run(command(store, *flags), cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    done = run(f"--store={store}", *flags, module="mine")
     return done.returncode, done.stdout, done.stderr
 
 
@@ -128,7 +125,7 @@ def test_an_unknown_model_and_a_missing_store(store, served, tmp_path):
 
 
 def test_help():
-    done = subprocess.run(command("x", "--help"), cwd=REPOSITORY, env=os.environ, capture_output=True, text=True)
+    done = run("--help", module="mine")
     assert done.returncode == 0
     for flag in ("--store", "--extractor", "--llm.base_url", "--llm.model", "--compare", "--dry_run"):
         assert flag in done.stdout

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import kmerl_jax
-from tests.commands.test_train import run
+from tests.commands.forks import run
 from tests.prediction import malformed
 from tests.prediction.conftest import evaluated_run  # noqa: F401 (a fixture)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.commands.test_train import run
+from tests.commands.forks import run
 from tests.knowledge.llm_server import serving
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kmerl_jax.cohorts.store import Store
-from tests.commands.test_train import run
+from tests.commands.forks import run
 from tests.evaluation.conftest import rewritten
 
 
@@ -16,10 +16,10 @@ def reproduce(*arguments):
 
 
 def test_what_is_needed(tmp_path):
-    done = reproduce("--table=2a,7d", "--dry_run", f"--runs={tmp_path}")
+    done = reproduce("--table=2a,7d", "--rows=without,5", "--dry_run", f"--runs={tmp_path}")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == 7  # K-MERL itself has 4 layers: both tables have it
+    assert len(lines) == 4  # both tables have K-MERL itself, whichever rows are named
     assert all(line.startswith(f"missing {tmp_path}/vit_tiny-demo-") for line in lines)
 
 
@@ -82,6 +82,7 @@ def test_rates_are_compared_on_validation_records(small_run, demo_store, tmp_pat
         (["--table=1", "--recipe=mimic"], "--store names the stores to be scored on"),
         (["--table=fig8"], "--prompts names MERL's CKEPE_prompt.json"),
         (["--table=1", "--store=nowhere"], "nowhere not found"),
+        (["--table=1,fig6", "--rows=ViT,CRNN"], "--rows: no row has 'CRNN' in its label; there are K-MERL; MERL (ResN"),
     ],
 )
 def test_what_would_stop_it_is_said_before_anything_is_trained(arguments, message, tmp_path):

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.commands.forks import REPOSITORY, run
+
 SMALL = [
     f"--config.{field}"
     for field in (
@@ -24,19 +24,8 @@ SMALL = [
 ]  # fmt: skip
 
 
-def command(*arguments, module="train"):
-    return [sys.executable, "-m", f"kmerl_jax.{module}", *map(str, arguments)]
-
-
-def run(*arguments, module="train", **environment):
-    return subprocess.run(
-        command(*arguments, module=module),
-        cwd=REPOSITORY,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def command(*arguments):
+    return [sys.executable, "-m", "kmerl_jax.train", *map(str, arguments)]
 
 
 def train(store, workdir, *more):
@@ -53,7 +42,14 @@ def losses(workdir):
 def finished(demo_store, tmp_path_factory):
     """A run from the first step to the results, and what it printed."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
-    done = run(*train(demo_store, workdir))
+    done = subprocess.run(
+        command(*train(demo_store, workdir)),
+        cwd=REPOSITORY,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
 
