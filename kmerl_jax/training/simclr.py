@@ -1,6 +1,8 @@
 """SimCLR as a method (Chen et al. 2020, arXiv 2002.05709): what can be learnt without reports.
 
-An ECG's two views are what `config.masking` leaves of it, drawn twice: some leads, and most of each.
+An ECG's two views are what `config.masking` leaves of its first half and of its second: some leads, and most of each.
+They share no heartbeat (Kiyasseh et al. 2021, arXiv 2005.13249): else when the beats come would give the ECG away, and
+nothing of what they look like need be learnt.
 """
 
 import dataclasses
@@ -51,6 +53,11 @@ class SimClrObjective(Objective):
         """The views, "first" and "second" [B, P]; "masks" [B] uint32, of both; "drift" [B]."""
         shown = batch["index"], batch["presence"], batch["segments"]
         drawn = [masking.draw(one, *shown, self.masking) for one in jax.random.split(key)]
+        middle = tokens.recorded(batch["segments"], self.form.length)[:, None] // 2
+        drawn = [
+            (lead, segment, valid & ((segment < middle) if early else (segment >= middle)))
+            for early, (lead, segment, valid) in zip((True, False), drawn, strict=True)
+        ]
         views = [tokens.formed(tokens.cut(batch["signal"], *one, self.form.length), self.form) for one in drawn]
         # Side by side, so that both stay on the device of their ECG.
         bag = jax.tree.map(lambda *x: jnp.stack(x, axis=1).reshape(-1, *x[0].shape[1:]), *views)

@@ -63,18 +63,28 @@ def test_views_that_are_told_apart_cost_nothing():
 
 
 @pytest.mark.parametrize("encoder", ["vit", "resnet18"])
-def test_a_view_is_one_of_two_draws_of_one_ecg(encoder):
+def test_a_view_is_of_one_half_of_the_ecg(encoder):
     objective = small(model__encoder=encoder)
-    params = params_of(objective)
+    params, middle = params_of(objective), BATCH["segments"][:, None, None] // 2 * 100
     out = outputs(objective, params, BATCH, False)
     assert not np.allclose(out["first"], out["second"])
-    # With nothing to be hidden both views are the ECG itself.
-    whole = small(model__encoder=encoder, masking__min_leads=12, masking__masked_segments=0)
-    out = outputs(whole, params, BATCH, False)
-    np.testing.assert_allclose(out["first"], out["second"], rtol=1e-4, atol=1e-5)
-    loss, metrics = whole.combine(out, BATCH)
+    early = jnp.arange(5000)[None, None] < middle
+    for changed, same, half in (("first", "second", early), ("second", "first", ~early)):
+        other = BATCH | {"signal": jnp.where(half, -BATCH["signal"], BATCH["signal"])}
+        again = outputs(objective, params, other, False)
+        np.testing.assert_array_equal(again[same], out[same])
+        assert np.abs(again[changed] - out[changed]).max(1).min() > 1e-3
+
+
+def test_the_loss_and_how_often_a_view_finds_the_other():
+    objective = small()
+    views = jnp.asarray(RNG.normal(size=(2, 8, 4)), jnp.float32)
+    out = {"first": views[0], "second": views[0], "masks": jnp.arange(8, dtype=jnp.uint32), "drift": jnp.zeros(8)}
+    loss, metrics = objective.combine(out, BATCH)
+    assert float(loss) == pytest.approx(float(nt_xent(views[0], views[0], 0.07)), rel=1e-6)
     assert float(metrics["retrieval"]) == 1
-    assert float(loss) == pytest.approx(float(nt_xent(out["first"], out["second"], 0.07)), rel=1e-5)
+    assert int(metrics["masks"]) == 28
+    assert float(objective.combine(out | {"second": views[1]}, BATCH)[1]["retrieval"]) < 1
 
 
 def test_reports_and_labels_are_not_looked_at():
