@@ -13,6 +13,7 @@ scored on validation records.
 
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from absl import flags
@@ -22,6 +23,7 @@ from kmerl_jax.reproduction.table import Table
 from kmerl_jax.reproduction.tables import EVALUATED, TABLES
 
 _TABLE = flags.DEFINE_list("table", None, f"One or more of {', '.join(TABLES)}.", required=True)
+_ROWS = flags.DEFINE_list("rows", None, "Only rows whose label has one of these words, and the first. Default all.")
 _RECIPE = flags.DEFINE_enum("recipe", "demo", tuple(EVALUATED), "What is pretrained on.")
 _PRETRAINING = flags.DEFINE_string("pretraining_store", None, "Store to pretrain on. Default the recipe's.")
 _STORE = flags.DEFINE_list("store", None, "Stores to be scored on. Default the one that is pretrained on.")
@@ -44,16 +46,13 @@ log = command.log
 
 def main() -> int:
     """Plans, trains, scores and writes; the exit status is 1 if a run failed."""
-    for name in _TABLE.value:
-        if name not in TABLES:
-            raise ValueError(f"--table: unknown {name!r}; there are {', '.join(TABLES)}")
     from kmerl_jax.reproduction import runs
 
-    tables = {name: TABLES[name] for name in _TABLE.value}
+    tables = asked_tables()
     root = Path(_RUNS.value)
     planned = runs.needed(tables.values(), _RECIPE.value, common(), _SEEDS.value, root)
     if _STORE.value or not (_SLURM.value or _DRY_RUN.value):  # a plan needs nothing to be scored on
-        check_scoring()
+        check_scoring(tables.values())
     if _SLURM.value:
         print(runs.slurm(planned), end="")
         return 0
@@ -69,6 +68,25 @@ def main() -> int:
     return 0 if all(whole) else 1
 
 
+def asked_tables() -> dict[str, Table]:
+    """The tables that the flags name, with the rows that they name.
+
+    Raises:
+        ValueError: an unknown table, or a word that no label has.
+    """
+    for name in _TABLE.value:
+        if name not in TABLES:
+            raise ValueError(f"--table: unknown {name!r}; there are {', '.join(TABLES)}")
+    tables = {name: TABLES[name] for name in _TABLE.value}
+    if _ROWS.value is None:
+        return tables
+    labels = [row.label for table in tables.values() for row in table.rows]
+    for word in _ROWS.value:
+        if not any(word in label for label in labels):
+            raise ValueError(f"--rows: no row has {word!r} in its label; there are {'; '.join(dict.fromkeys(labels))}")
+    return {name: table.only(_ROWS.value) for name, table in tables.items()}
+
+
 def common() -> dict[str, object]:
     """What the flags change in the config of every run; of the scores at its end the tables need nothing."""
     changes: dict[str, object] = {"evaluation.lead_sets": ("II",), "evaluation.probe_records": 50}
@@ -79,9 +97,9 @@ def common() -> dict[str, object]:
     return changes
 
 
-def check_scoring() -> None:
+def check_scoring(tables: Collection[Table]) -> None:
     """Raises ValueError or FileNotFoundError for what would stop the scoring, before hours of training."""
-    if any(row.prompts for name in _TABLE.value for row in TABLES[name].rows) and not _PROMPTS.value:
+    if any(row.prompts for table in tables for row in table.rows) and not _PROMPTS.value:
         raise ValueError("figure 8 compares names with prompts: --prompts names MERL's CKEPE_prompt.json")
     if _RECIPE.value == "mimic" and not _STORE.value:
         raise ValueError("--store names the stores to be scored on: data/ptb_xl,data/cpsc2018,data/csn")
@@ -91,10 +109,10 @@ def check_scoring() -> None:
     if not _STORE.value:
         return  # what is pretrained on may make itself
     tasks = open_tasks([Path(path) for path in _STORE.value])
-    if any(column.kind == "linear_probe" for name in _TABLE.value for column in TABLES[name].columns):
+    if any(column.kind == "linear_probe" for table in tables for column in table.columns):
         for _, task in tasks.values():
             task.check_learnable()
-    if any(TABLES[name].tuning for name in _TABLE.value):
+    if any(table.tuning for table in tables):
         for _, task in tasks.values():
             task.tuning()
     if _PROMPTS.value:

@@ -116,9 +116,16 @@ class Scorer:
             if learning:
                 task.check_learnable()
         size = run.config.evaluation.batch_size
-        answers = experiment.open_answers(run, self.tasks, learning, size, seed, self.progress)
+        # Training records, most of a data set, are looked at with those leads alone that a probe learns from.
+        probed = {leads_of(column) for column in asked if column.kind == "linear_probe"}
+        answers = {
+            whole: experiment.open_answers(run, self.tasks, whole, size, seed, self.progress)
+            for whole in {leads_of(column) in probed for column in asked}
+        }
         return {
-            (column, label): self._one(row, run, answers[store.path], label, store, task, column)
+            (column, label): self._one(
+                row, run, answers[leads_of(column) in probed][store.path], label, store, task, column
+            )
             for column in asked  # outside, so that all tasks of a store share what is said of it
             for label, (store, task) in self.tasks.items()
         }

@@ -1,7 +1,7 @@
 """What a table of the paper is: rows that are models, and columns that are measures."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,3 +70,9 @@ class Table:
     seeds: int = 1
     curve: bool = False
     tuning: bool = False
+
+    def only(self, words: Sequence[str]) -> "Table":
+        """The first row, and those whose label has one of the words."""
+        first, *others = self.rows
+        chosen = [row for row in others if any(word in row.label for word in words)]
+        return dataclasses.replace(self, rows=(first, *chosen))

@@ -1,6 +1,7 @@
 """Scores of runs, and their differences."""
 
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
@@ -94,6 +95,21 @@ def test_columns_of_a_run(scorer, small_run, task):
     assert found[columns[0], "demo"].value == pytest.approx(expected["macro_auroc"])
     np.testing.assert_allclose(found[columns[0], "demo"].ci95, expected["macro_ci95"])
     assert found[columns[3], "demo"].seeds.shape == (1,)  # the probes of one encoder are one model
+
+
+def test_training_records_are_looked_at_with_the_leads_of_a_probe_alone(scorer, small_run, task, tmp_path):
+    counted = {}
+    progress = lambda what: lambda done, total: counted.update({what: total})  # noqa: E731
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run, ignore=shutil.ignore_patterns("features"))
+    columns = Measure("1", "zero_shot", "II"), Measure("2", "zero_shot", "V1"), Measure("2", "linear_probe", "V1")
+    dataclasses.replace(scorer, progress=progress).of(Row("ours"), run, 0, columns)
+    records = {split: len(part.rows) for split, part in task.parts.items()}
+    assert records["train"] > 0
+    assert counted == {
+        "pretrained encoder, II": records["val"] + records["test"],
+        "pretrained encoder, V1": sum(records.values()),
+    }
 
 
 def test_what_learnt_no_names_is_asked_for_none(scorer, small_run):

@@ -28,6 +28,11 @@ def test_rows_and_columns_have_names_of_their_own():
         assert len({(column.kind, column.name) for column in table.columns}) == len(table.columns)
 
 
+def test_some_rows_of_a_table_have_the_first_to_be_compared_with():
+    labels = [row.label for row in TABLES["fig6"].only(["zero-filled", "ViT"]).rows]
+    assert labels == ["K-MERL", "MERL (ResNet), zero-filled", "MERL (ViT), zero-filled", "MERL (ViT), leads masked"]
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_the_papers_numbers_have_their_place(name):
     table = TABLES[name]
