@@ -155,6 +155,7 @@ def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool
     found = score(scorer, table, of, reasons)
     for line in page.gains(table, found):
         log.info(line)
+    by_labels = any(run.texts_from_labels for _, each in of for run in each if run.done)
     out = Path(_OUT.value) if _OUT.value else root / "tables" / _RECIPE.value
     beside = [json.loads(Path(path).read_text()) for path in _BESIDE.value if table.curve]
     origin = {
@@ -162,7 +163,7 @@ def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool
         "stores": {label: store.checksum for label, (store, _) in tasks.items()},
         "version": __version__,
     }
-    return page.write(out, name, table, found, about(tasks, count), reasons, origin, beside), not reasons
+    return page.write(out, name, table, found, about(tasks, count, by_labels), reasons, origin, beside), not reasons
 
 
 def score(scorer, table: Table, of: list, reasons: dict[str, str]) -> dict:
@@ -186,10 +187,11 @@ def score(scorer, table: Table, of: list, reasons: dict[str, str]) -> dict:
     return found
 
 
-def about(tasks: dict, seeds: int) -> list[str]:
-    """What the numbers are of, in a few lines."""
+def about(tasks: dict, seeds: int, by_labels: bool) -> list[str]:
+    """What the numbers are of, in a few lines; of runs whose texts were made from labels, or not."""
     simulated = all("simulation" in store.manifest["about"] for store, _ in tasks.values())
     rehearsal = "A rehearsal on simulated ECGs" if simulated and _RECIPE.value == "demo" else f"Recipe {_RECIPE.value}"
+    rehearsal += ", whose texts are made from labels: not zero-shot" * by_labels
     length = f"{_STEPS.value:,} steps" if _STEPS.value else "the recipe's own length"
     scored = [
         f"{label}: {len(task.scored.records):,} {task.split} records, {len(task.names)} classes"

@@ -121,23 +121,26 @@ def curve(series: Points, title: str):
 
 
 def curves(panels: Mapping[str, Points], title: str):
-    """The same side by side: of other data, or scored in another way.
+    """The same side by side, two in a row: of other data, or scored in another way.
 
     Args:
         panels: title of each -> what is drawn; series of one name look alike in all.
         title: of the picture.
     """
-    figure, all_axes = plt.subplots(
-        1, len(panels), figsize=(1 + 5 * len(panels), 4.8), sharey=True, squeeze=False, layout="constrained"
-    )
-    for axes, (name, series) in zip(all_axes[0], panels.items(), strict=True):
+    columns, rows = min(2, len(panels)), -(-len(panels) // 2)
+    figure = plt.figure(figsize=(1 + 5 * columns, 0.9 + 3.9 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (name, series) in zip(grid.flat, panels.items(), strict=False):
         _curve(axes, series)
         counts = sorted({count for points in series.values() for count, _, _ in points})
         axes.set_xticks(counts, counts, fontsize=8)
         axes.set_xlabel("number of leads, in the paper's order")
         axes.set_title(name, fontsize=9, loc="left")
-    all_axes[0][0].set_ylabel("macro AUROC, 95 % interval")
-    handles, labels = all_axes[0][0].get_legend_handles_labels()
+    for axes in grid[:, 0]:
+        axes.set_ylabel("macro AUROC, 95 % interval")
+    handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=8, ncol=4, frameon=False)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kmerl_jax.evaluation import files, pictures
+from kmerl_jax.evaluation import files, linear_probe, pictures
 from kmerl_jax.evaluation.pictures import number
 from kmerl_jax.reproduction import scores
 from kmerl_jax.reproduction.paper import MEAN, Printed, printed
@@ -64,7 +64,7 @@ def gains(table: Table, found: Found) -> list[str]:
     """The paper's headline in words: what the first row gains over each other on average over partial leads."""
     first, partial = table.rows[0].label, len(_partial(table))
     lines = [
-        f"Mean gain of {first} over {label} in zero-shot with 1 to {partial} leads: **{gain:+.3f}** "
+        f"Mean gain of {first} over {label}, asked by name with 1 to {partial} leads: **{gain:+.3f}** "
         f"({low:+.3f} to {high:+.3f})."
         for label, (gain, (low, high)) in _gains(table, found).items()
     ]
@@ -155,12 +155,13 @@ def _curves(all_facts: Sequence[dict]):
     """A panel for each kind of score, of each of several data."""
     panels = {}
     for facts in all_facts:
-        kinds = dict.fromkeys(score["kind"] for row in facts["rows"] for score in row["scores"])
+        kinds = dict.fromkeys((score["kind"], score["ratio"]) for row in facts["rows"] for score in row["scores"])
         for kind in kinds:
-            each = {row["row"]: [one for one in row["scores"] if (one["kind"], one["task"]) == (kind, MEAN)]
+            each = {row["row"]: [one for one in row["scores"] if (one["kind"], one["ratio"]) == kind]
                     for row in facts["rows"]}  # fmt: skip
-            panels[f"{kind.replace('_', ' ')}\n{facts['about'][0]}"] = {
-                label: [(_count(one["leads"]), one["name"], _bar(one)) for one in scores]
+            way = f"linear probe, {linear_probe.share(kind[1])}" if kind[0] == "linear_probe" else "asked by name"
+            panels[f"{way}\n{facts['about'][0]}"] = {
+                label: [(_count(one["leads"]), one["name"], _bar(one)) for one in scores if one["task"] == MEAN]
                 for label, scores in each.items()
                 if scores
             }

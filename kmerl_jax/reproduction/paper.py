@@ -17,6 +17,7 @@ _PROBED = {
     "K-MERL": "K-MERL",
     "MERL (ResNet), as published": "MERL, ResNet",
     "MERL (ViT), as published": "MERL, ViT",
+    "SimCLR (ViT)": "SimCLR",
     "random (CNN)": "random CNN",
     "random (Transformer)": "random Transformer",
 }

@@ -61,6 +61,11 @@ class Run:
         return bool(finished(self.folder))
 
     @property
+    def texts_from_labels(self) -> bool:
+        """Of a run that is done: whether its texts were made from labels; scores by name are not zero-shot then."""
+        return json.loads((self.folder / "entities.json").read_text())["texts_from_labels"]
+
+    @property
     def arguments(self) -> list[str]:
         """Of the train command, which trains it, and goes on with it."""
         given = [f"--config.{name}={value}" for name, value in (*self.changes, ("seed", self.seed))]

@@ -68,11 +68,15 @@ def test_rates_are_compared_on_validation_records(small_run, demo_store, tmp_pat
         shutil.copytree(small_run, folder)
         (folder / "results").mkdir()
         (folder / "results" / "zero_shot.json").write_text("{}")
+    entities = json.loads((folder / "entities.json").read_text())
+    (folder / "entities.json").write_text(json.dumps(entities | {"texts_from_labels": True}))
     done = reproduce(*how)
     assert done.returncode == 0, done.stderr
     table = Store(demo_store).table
     there = (table["split"] == "val").sum()
-    assert f"demo: {there} val records" in (tmp_path / "runs" / "tables" / "demo" / "table_rates.md").read_text()
+    page = (tmp_path / "runs" / "tables" / "demo" / "table_rates.md").read_text()
+    assert f"demo: {there} val records" in page
+    assert "whose texts are made from labels: not zero-shot" in page
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,6 @@ def test_a_curve_has_a_panel_for_each_data_and_kind(tmp_path, monkeypatch):
     monkeypatch.setattr(page.pictures, "curves", lambda panels, title: drawn.append(panels) or draw(panels, title))
     page.write(tmp_path / "b", "fig6", table, one, ["Of b."], {}, {}, beside)
     (panels,) = drawn
-    assert list(panels) == [f"{kind}\nOf {x}." for x in "ab" for kind in ("zero shot", "linear probe")]
-    assert [point[0] for point in panels["zero shot\nOf b."]["K-MERL"]] == [1, 12]
+    assert list(panels) == [f"{kind}\nOf {x}." for x in "ab" for kind in ("asked by name", "linear probe, 100 %")]
+    assert [point[0] for point in panels["asked by name\nOf b."]["K-MERL"]] == [1, 12]
     assert (tmp_path / "b" / "fig6.png").exists()

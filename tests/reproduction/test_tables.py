@@ -49,6 +49,7 @@ def test_what_the_paper_prints():
     assert paper.printed("2a")["without the entity loss"] == {("1 lead", "mean"): 0.6544, ("12 leads", "mean"): 0.6895}
     assert paper.printed("1")["random (CNN)"]["10 %", "csn"] == pytest.approx(0.6317)
     assert paper.printed("1")["K-MERL"]["1 %", "ptb_xl.rhythm"] == pytest.approx(0.6372)
+    assert paper.printed("1")["SimCLR (ViT)"]["100 %", "mean"] == pytest.approx(0.72818, abs=1e-4)
     assert paper.printed("fig5") == {}
 
 
