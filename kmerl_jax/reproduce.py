@@ -7,13 +7,12 @@
 With the demo's recipe it is a rehearsal on simulated ECGs, and says so. A run that is done is not repeated, nor for
 another table; the same command again goes on where it was. All rows share normalisation, treatment of duplicates,
 optimiser, schedule and records seen, but those called "as published"; what a row changes is listed in
-kmerl_jax/reproduction/tables.py. The table "rates" is ours: each method with a third and three times its learning rate,
-scored on validation records.
+kmerl_jax/reproduction/tables.py. Two tables are ours: "ours" changes what the paper leaves open, and "rates" is K-MERL
+and MERL with a third and three times the recipe's learning rate, scored on validation records.
 """
 
 import json
 import sys
-from collections.abc import Collection
 from pathlib import Path
 
 from absl import flags
@@ -34,10 +33,12 @@ _SPLITS = flags.DEFINE_string("splits", None, "A clone of MERL's repository: its
 _PROMPTS = flags.DEFINE_string("prompts", None, "JSON file, class code to prompt (MERL's CKEPE), for figure 8.")
 _SEEDS = flags.DEFINE_integer("seeds", None, "Of pretraining. Default 1; of table 6, 3.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", None, "Shorter runs: so many steps each.", lower_bound=1)
-_EPOCHS = flags.DEFINE_integer("supervised_epochs", 20, "Of what learns from labels alone.", lower_bound=1)
+_EPOCHS = flags.DEFINE_integer(
+    "supervised_epochs", None, "Of what learns from labels alone. Default 20; of demo 6, as pretraining.", lower_bound=1
+)
 _RUNS = flags.DEFINE_string("runs", "runs/reproduce", "Folder of the runs.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the pages. Default RUNS/tables/RECIPE.")
-_BESIDE = flags.DEFINE_list("beside", [], "fig6: JSON files of other recipes' pages, drawn beside it.")
+_BESIDE = flags.DEFINE_list("beside", None, "fig6: JSON files of other recipes' pages, drawn beside it.")
 _SLURM = flags.DEFINE_boolean("slurm", False, "Only print the runs that are missing, as a Slurm array.")
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Only say which runs are needed, and which of them are done.")
 
@@ -52,7 +53,7 @@ def main() -> int:
     root = Path(_RUNS.value)
     planned = runs.needed(tables.values(), _RECIPE.value, common(), _SEEDS.value, root)
     if _STORE.value or not (_SLURM.value or _DRY_RUN.value):  # a plan needs nothing to be scored on
-        check_scoring(tables.values())
+        check_scoring(tables, planned[0].store)
     if _SLURM.value:
         print(runs.slurm(planned), end="")
         return 0
@@ -74,16 +75,16 @@ def asked_tables() -> dict[str, Table]:
     Raises:
         ValueError: an unknown table, or a word that no label has.
     """
-    for name in _TABLE.value:
+    for name in _TABLE.value or [""]:
         if name not in TABLES:
             raise ValueError(f"--table: unknown {name!r}; there are {', '.join(TABLES)}")
     tables = {name: TABLES[name] for name in _TABLE.value}
     if _ROWS.value is None:
         return tables
-    labels = [row.label for table in tables.values() for row in table.rows]
-    for word in _ROWS.value:
-        if not any(word in label for label in labels):
-            raise ValueError(f"--rows: no row has {word!r} in its label; there are {'; '.join(dict.fromkeys(labels))}")
+    for name, table in tables.items():
+        labels = [row.label for row in table.rows]
+        if not any(word in label for word in _ROWS.value for label in labels):
+            raise ValueError(f"--rows: no label of table {name} has such a word; there are {'; '.join(labels)}")
     return {name: table.only(_ROWS.value) for name, table in tables.items()}
 
 
@@ -97,38 +98,71 @@ def common() -> dict[str, object]:
     return changes
 
 
-def check_scoring(tables: Collection[Table]) -> None:
-    """Raises ValueError or FileNotFoundError for what would stop the scoring, before hours of training."""
-    if any(row.prompts for table in tables for row in table.rows) and not _PROMPTS.value:
+def check_scoring(tables: dict[str, Table], pretraining: Path) -> None:
+    """Raises ValueError or FileNotFoundError for what would stop the scoring, before hours of training.
+
+    Args:
+        tables: that are asked for.
+        pretraining: the store that is scored on if no other is named; the demo's may not have been made yet.
+    """
+    from kmerl_jax.evaluation import zero_shot
+
+    columns = [column for table in tables.values() for column in table.columns]
+    if any(row.prompts for table in tables.values() for row in table.rows) and not _PROMPTS.value:
         raise ValueError("figure 8 compares names with prompts: --prompts names MERL's CKEPE_prompt.json")
     if _RECIPE.value == "mimic" and not _STORE.value:
         raise ValueError("--store names the stores to be scored on: data/ptb_xl,data/cpsc2018,data/csn")
-    for path in (*(_STORE.value or ()), _SPLITS.value, _PROMPTS.value, *_BESIDE.value):
+    for path in (*(_STORE.value or ()), _SPLITS.value):
         if path and not Path(path).exists():
             raise FileNotFoundError(f"{path} not found")
-    if not _STORE.value:
-        return  # what is pretrained on may make itself
-    tasks = open_tasks([Path(path) for path in _STORE.value])
-    if any(column.kind == "linear_probe" for table in tables for column in table.columns):
-        for _, task in tasks.values():
+    if _OUT.value and Path(_OUT.value).is_file():
+        raise ValueError(f"--out={_OUT.value} is a file; it names a folder")
+    if _BESIDE.value and not any(table.curve for table in tables.values()):
+        raise ValueError("--beside is drawn in the picture of fig6, which is not asked for")
+    beside()
+    prompts = zero_shot.read_prompts(Path(_PROMPTS.value)) if _PROMPTS.value else None
+    if not _STORE.value and not pretraining.exists() and _RECIPE.value == "demo":
+        if labels() != ["demo"]:
+            raise ValueError(f"--labels={','.join(labels())} need --store: what makes itself has the labels demo")
+        return
+    tasks = open_tasks([Path(path) for path in _STORE.value or [pretraining]])
+    for _, task in tasks.values():
+        if any(column.kind == "linear_probe" for column in columns):
             task.check_learnable()
-    if any(table.tuning for table in tables):
-        for _, task in tasks.values():
+        if any(table.tuning for table in tables.values()):
             task.tuning()
-    if _PROMPTS.value:
-        from kmerl_jax.evaluation import zero_shot
-
-        prompts = zero_shot.read_prompts(Path(_PROMPTS.value))
-        for _, task in tasks.values():
+        if prompts:
             zero_shot.texts(task, prompts)
+
+
+def beside() -> list[dict]:
+    """What the pages hold whose curves are drawn beside this one's.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is not the JSON of such a page.
+    """
+    pages = []
+    for path in _BESIDE.value or ():
+        try:
+            pages.append(json.loads(Path(path).read_text("utf-8")))
+        except ValueError as error:
+            raise ValueError(f"--beside={path} is not JSON: {error}") from error
+        if not isinstance(pages[-1], dict) or pages[-1].get("table") != "fig6":
+            raise ValueError(f"--beside={path} is not the fig6.json that this command writes beside its page")
+    return pages
+
+
+def labels() -> list[str]:
+    """What the runs are scored by."""
+    return _LABELS.value or EVALUATED[_RECIPE.value].split(",")
 
 
 def open_tasks(stores: list[Path]) -> dict:
     """Label -> store and task, of all that the runs are scored by."""
     from kmerl_jax.evaluation import experiment
 
-    labels = _LABELS.value or EVALUATED[_RECIPE.value].split(",")
-    return experiment.open_tasks(stores, labels, Path(_SPLITS.value) if _SPLITS.value else None, "raw")
+    return experiment.open_tasks(stores, labels(), Path(_SPLITS.value) if _SPLITS.value else None, "raw")
 
 
 def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool]:
@@ -148,22 +182,23 @@ def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool
         tasks,
         zero_shot.read_prompts(Path(_PROMPTS.value)) if _PROMPTS.value else None,
         3,
-        fine_tune.Settings(epochs=_EPOCHS.value),
+        fine_tune.Settings(epochs=_EPOCHS.value or (6 if _RECIPE.value == "demo" else 20)),
         sharding.make_mesh(),
         lambda what: command.Progress(what, "ECGs"),
+        of[0][1][0].folder,
     )
     found = score(scorer, table, of, reasons)
     for line in page.gains(table, found):
         log.info(line)
     by_labels = any(run.texts_from_labels for _, each in of for run in each if run.done)
     out = Path(_OUT.value) if _OUT.value else root / "tables" / _RECIPE.value
-    beside = [json.loads(Path(path).read_text()) for path in _BESIDE.value if table.curve]
     origin = {
         "runs": {row.label: [str(run.folder) for run in each] for row, each in of},
         "stores": {label: store.checksum for label, (store, _) in tasks.items()},
         "version": __version__,
     }
-    return page.write(out, name, table, found, about(tasks, count, by_labels), reasons, origin, beside), not reasons
+    curves = beside() if table.curve else ()
+    return page.write(out, name, table, found, about(tasks, count, by_labels), reasons, origin, curves), not reasons
 
 
 def score(scorer, table: Table, of: list, reasons: dict[str, str]) -> dict:
@@ -190,7 +225,9 @@ def score(scorer, table: Table, of: list, reasons: dict[str, str]) -> dict:
 def about(tasks: dict, seeds: int, by_labels: bool) -> list[str]:
     """What the numbers are of, in a few lines; of runs whose texts were made from labels, or not."""
     simulated = all("simulation" in store.manifest["about"] for store, _ in tasks.values())
-    rehearsal = "A rehearsal on simulated ECGs" if simulated and _RECIPE.value == "demo" else f"Recipe {_RECIPE.value}"
+    rehearsal = f"Recipe {_RECIPE.value}"
+    if _RECIPE.value == "demo":
+        rehearsal = "A rehearsal on simulated ECGs" + ", scored on others" * (not simulated)
     rehearsal += ", whose texts are made from labels: not zero-shot" * by_labels
     length = f"{_STEPS.value:,} steps" if _STEPS.value else "the recipe's own length"
     scored = [

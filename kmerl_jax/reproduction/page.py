@@ -39,7 +39,7 @@ def markdown(name: str, table: Table, found: Found, about: Sequence[str], failed
     """
     first, wheres = table.rows[0].label, _wheres(table, found)
     others = [row for row in table.rows[1:] if row.label in found]
-    lines = [f"# {_title(name, table)}", "", *[f"{line}  " for line in about], ""]
+    lines = [f"# {_title(name, table)}. {about[0]}", "", *[f"{line}  " for line in about[1:]], ""]
     heads = [_head(column.name, task) for column, task in wheres]
     lines += _table(
         ["macro AUROC" if _auroc(table) else "macro", *heads],
@@ -47,7 +47,7 @@ def markdown(name: str, table: Table, found: Found, about: Sequence[str], failed
     )
     theirs = [[row.label, *(_theirs(printed(name), row.label, where) for where in wheres)] for row in table.rows]
     if any(cell != "-" for _, *cells in theirs for cell in cells):
-        lines += ["", "In the paper, on its own data (where our tasks are others, the mean over its six):", ""]
+        lines += ["", "Published, on the paper's own data (where our tasks are others, the mean over its six):", ""]
         lines += _table(["", *heads], theirs)
     if first in found and others:
         lines += ["", f"{first} less each of the others, 95 % intervals paired over patients:", ""]
@@ -126,12 +126,12 @@ def write(
     out.mkdir(parents=True, exist_ok=True)
     stem = name if name.startswith("fig") else f"table_{name}"
     facts = _facts(name, table, found, about, failed) | dict(origin)
+    files.write_json(out / f"{stem}.json", facts)
+    files.write_text(out / f"{stem}.md", markdown(name, table, found, about, failed))
     if found:
         files.write_picture(
             out / f"{stem}.png", _curves([*beside, facts]) if table.curve else _bars(name, table, facts)
         )
-    files.write_json(out / f"{stem}.json", facts)
-    files.write_text(out / f"{stem}.md", markdown(name, table, found, about, failed))
     return out / f"{stem}.md"
 
 
@@ -195,15 +195,19 @@ def _head(column: str, task: str) -> str:
 
 
 def _theirs(known: Printed, label: str, where: tuple[Measure, str]) -> str:
-    return number(known.get(label, {}).get((where[0].name, where[1])))
+    one = known.get(label, {}).get((where[0].name, where[1]))
+    return f"{number(one.value)}{_spread(one.deviation)}" if one else "-"
 
 
 def _cell(score: Score | None) -> str:
     if score is None:
         return "-"
     low, high = score.ci95
-    spread = f" ± {score.deviation:.3f}" if score.deviation is not None else ""
-    return f"{number(score.value)}{spread} ({number(low)}-{number(high)})"
+    return f"{number(score.value)}{_spread(score.deviation)} ({number(low)}-{number(high)})"
+
+
+def _spread(deviation: float | None) -> str:
+    return "" if deviation is None else f" ± {deviation:.3f}"
 
 
 def _less(found: Found, first: str, other: str, where: tuple[Measure, str]) -> str:
@@ -218,6 +222,11 @@ def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
 
 
+def _paper(known: Printed, label: str, where: tuple[str, str]) -> dict:
+    value, deviation = known.get(label, {}).get(where, (None, None))
+    return {"paper": value, "paper_deviation": deviation}
+
+
 def _facts(name: str, table: Table, found: Found, about: Sequence[str], failed: Mapping[str, str]) -> dict:
     rows = []
     first, gained = found.get(table.rows[0].label, {}), _gains(table, found)
@@ -225,7 +234,7 @@ def _facts(name: str, table: Table, found: Found, about: Sequence[str], failed: 
         cells = [
             dataclasses.asdict(column)
             | {"task": task, "seeds": score.seeds.tolist(), "value": score.value, "ci95": score.ci95}
-            | {"paper": printed(name).get(row.label, {}).get((column.name, task))}
+            | _paper(printed(name), row.label, (column.name, task))
             | {"first_row_less_this": scores.less(first[column, task], score) if (column, task) in first else None}
             for (column, task), score in found.get(row.label, {}).items()
         ]

@@ -4,6 +4,7 @@ import copy
 import functools
 import importlib.resources
 import tomllib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,11 +24,19 @@ _PROBED = {
 }
 _RATIOS = (0.01, 0.1, 1.0)
 
-Printed = dict[str, dict[tuple[str, str], float]]
+
+class Known(NamedTuple):
+    """An AUROC, from 0 to 1, and its deviation over seeds where the paper has one."""
+
+    value: float
+    deviation: float | None = None
+
+
+Printed = dict[str, dict[tuple[str, str], Known]]
 
 
 def printed(table: str) -> Printed:
-    """Row -> column and task (or `MEAN`) -> AUROC, from 0 to 1.
+    """Row -> column and task (or `MEAN`) -> what is known of it.
 
     Args:
         table: such as "2a" or "fig6".
@@ -35,7 +44,7 @@ def printed(table: str) -> Printed:
     if table == "1":
         return _table_1()
     return {
-        row: {(column, MEAN): value / 100 for column, value in columns.items()}
+        row: {(column, MEAN): Known(*(np.atleast_1d(value) / 100).tolist()) for column, value in columns.items()}
         for row, columns in _read("reproduction", "paper.toml").get(table, {}).items()
     }
 
@@ -46,7 +55,7 @@ def _table_1() -> Printed:
     for ours, theirs in _PROBED.items():
         tasks = rows[theirs] | {MEAN: np.mean(list(rows[theirs].values()), axis=0).tolist()}
         found[ours] = {
-            (linear_probe.share(ratio), task): values[n] / 100
+            (linear_probe.share(ratio), task): Known(values[n] / 100)
             for task, values in tasks.items()
             for n, ratio in enumerate(_RATIOS)
         }

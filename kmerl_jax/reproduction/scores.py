@@ -84,6 +84,8 @@ class Scorer:
         supervised: how an encoder learns from labels alone.
         mesh: the devices.
         progress: makes, of what is done, a function of the ECGs done and the number in all.
+        asking: folder of the run whose queries tell which classes are "seen", for all rows: else rows that read names
+            otherwise would be scored on other classes.
     """
 
     tasks: Mapping[str, tuple[Store, Task]]
@@ -92,6 +94,7 @@ class Scorer:
     supervised: fine_tune.Settings
     mesh: Mesh
     progress: Callable[[str], Callable[[int, int], None]]
+    asking: Path
 
     def of(self, row: Row, folder: Path, seed: int, columns: Sequence[Measure]) -> dict[tuple[Measure, str], Score]:
         """Column and label -> what they say of a run; columns that cannot be asked of a row are left out.
@@ -115,6 +118,7 @@ class Scorer:
         for _, task in self.tasks.values():
             if learning:
                 task.check_learnable()
+        groups = self._groups(run) if any(column.group for column in asked) else {}
         size = run.config.evaluation.batch_size
         # Training records, most of a data set, are looked at with those leads alone that a probe learns from.
         probed = {leads_of(column) for column in asked if column.kind == "linear_probe"}
@@ -124,20 +128,30 @@ class Scorer:
         }
         return {
             (column, label): self._one(
-                row, run, answers[leads_of(column) in probed][store.path], label, store, task, column
+                row,
+                run,
+                answers[leads_of(column) in probed][store.path],
+                label,
+                column,
+                groups[label][column.group] if column.group else None,
             )
             for column in asked  # outside, so that all tasks of a store share what is said of it
-            for label, (store, task) in self.tasks.items()
+            for label, (store, _) in self.tasks.items()
         }
 
-    def _one(self, row: Row, run, answers: Answers, label: str, store: Store, task: Task, column: Measure) -> Score:
+    def _groups(self, run) -> dict[str, dict[str, list[str]]]:
+        asking = run if run.path == self.asking else pretrained.load(self.asking, self.mesh)
+        return {label: seen_unseen.groups(asking, task, "cosine") for label, (_, task) in self.tasks.items()}
+
+    def _one(self, row: Row, run, answers: Answers, label: str, column: Measure, names: list[str] | None) -> Score:
+        store, task = self.tasks[label]
         view = View(store, leads_of(column))
         prompts = self.prompts if row.prompts else None
 
         def compute() -> dict[str, np.ndarray]:
             weights = self._weights(store, task)
             if column.kind == "zero_shot":
-                values = self._zero_shot(row, run, answers, task, view, prompts, column, weights)
+                values = self._zero_shot(row, run, answers, task, view, prompts, column, names, weights)
             elif row.encoder == "supervised":
                 scores, seen = self._supervised(run, label, task, view, column)
                 values = scoring.macro(task, scores[None], seen, weights)
@@ -151,6 +165,7 @@ class Scorer:
             "model": run.checksum,
             "row": [row.encoder, row.scores, sorted(prompts.items()) if prompts else None],
             "column": dataclasses.asdict(column) | {"name": ""},
+            "classes": names,
             "task": task.checksum,
             "view": view.about(),
             "settings": [answers.seed, self.probe_seeds, dataclasses.asdict(self.supervised)],
@@ -170,12 +185,10 @@ class Scorer:
         drawn = metrics.patient_weights(distinct, seed=stores.index(store.checksum))
         return drawn[np.searchsorted(distinct, task.scored.patients)]
 
-    def _zero_shot(self, row: Row, run, answers: Answers, task: Task, view: View, prompts, column: Measure, weights):
+    def _zero_shot(self, row, run, answers: Answers, task: Task, view: View, prompts, column: Measure, names, weights):
         kind = row.scores or run.model.scores[0]
         scored, seen = zero_shot.scores(answers, task, task.scored, view, kind, prompts)
-        cuts, names = None, None
-        if column.group:
-            names = seen_unseen.groups(run, task, "cosine")[column.group]
+        cuts = None
         if column.statistic == "f1":
             if task.split != "test" or not len(task.parts["val"].records):
                 raise ValueError(f"{task.name}: F1 needs validation records, beside those that are scored")

@@ -26,7 +26,7 @@ def test_what_is_needed(tmp_path):
 def test_a_plan_needs_nothing_to_be_scored_on(tmp_path):
     done = reproduce("--table=fig8", "--recipe=mimic", "--dry_run", f"--runs={tmp_path}")
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 3  # names and prompts are of the same runs
+    assert len(done.stdout.splitlines()) == 5  # names and prompts are of the same runs
 
 
 def test_a_slurm_array(tmp_path):
@@ -86,7 +86,14 @@ def test_rates_are_compared_on_validation_records(small_run, demo_store, tmp_pat
         (["--table=1", "--recipe=mimic"], "--store names the stores to be scored on"),
         (["--table=fig8"], "--prompts names MERL's CKEPE_prompt.json"),
         (["--table=1", "--store=nowhere"], "nowhere not found"),
-        (["--table=1,fig6", "--rows=ViT,CRNN"], "--rows: no row has 'CRNN' in its label; there are K-MERL; MERL (ResN"),
+        (["--table="], "--table: unknown ''; there are 1, 2a, 2b"),
+        (["--table=1,2a", "--rows=ViT"], "--rows: no label of table 2a has such a word; there are K-MERL; without the"),
+        (["--table=2a", "--labels=cpsc2018"], "--labels=cpsc2018 need --store"),
+        (["--table=2a", "--out=README.md"], "--out=README.md is a file"),
+        (["--table=2a", "--beside=README.md"], "--beside is drawn in the picture of fig6"),
+        (["--table=fig6", "--beside=README.md"], "--beside=README.md is not JSON"),
+        (["--table=fig6", "--beside=tests/golden/vit_tiny-demo.json"], "is not the fig6.json that"),
+        (["--table=fig8", "--prompts=tests/golden/vit_tiny-demo.json"], "not a JSON object of class codes and texts"),
     ],
 )
 def test_what_would_stop_it_is_said_before_anything_is_trained(arguments, message, tmp_path):

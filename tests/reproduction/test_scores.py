@@ -1,6 +1,7 @@
 """Scores of runs, and their differences."""
 
 import dataclasses
+import json
 import shutil
 
 import jax
@@ -70,10 +71,11 @@ def test_a_macro_is_that_of_the_evaluation(task):
 
 
 @pytest.fixture(scope="module")
-def scorer(demo_store, task):
+def scorer(demo_store, task, small_run):
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
     how = fine_tune.Settings(epochs=1, batch_size=16)
-    return Scorer({"demo": (Store(demo_store), task)}, None, 2, how, mesh, lambda what: lambda done, total: None)
+    progress = lambda what: lambda done, total: None  # noqa: E731
+    return Scorer({"demo": (Store(demo_store), task)}, None, 2, how, mesh, progress, small_run)
 
 
 def test_columns_of_a_run(scorer, small_run, task):
@@ -131,6 +133,23 @@ def test_how_a_row_is_asked(scorer, small_run):
     assert query[columns[0], "demo"].value != cosine[columns[0], "demo"].value
 
 
+def test_which_classes_are_seen_is_the_first_rows_to_tell(scorer, small_run, task, tmp_path):
+    """A run that was asked for fewer entities is scored on the same classes."""
+    other = shutil.copytree(small_run, tmp_path / "run", ignore=shutil.ignore_patterns("features"))
+    kept = json.loads((other / "entities.json").read_text())
+    few = kept | {"entities": [name for name in kept["entities"] if name not in task.names]}
+    embeddings = np.load(other / "entities.npy")
+    np.save(other / "entities.npy", embeddings[np.isin(kept["entities"], few["entities"])])
+    (other / "entities.json").write_text(json.dumps(few))
+    columns = Measure("seen", "zero_shot", group="seen"), Measure("unseen", "zero_shot", group="unseen")
+    ours, theirs = (scorer.of(Row("x"), run, 0, columns) for run in (small_run, other))
+    for where, one in ours.items():
+        assert np.isfinite(one.value)
+        assert theirs[where].value == pytest.approx(one.value, abs=1e-6)
+    alone = dataclasses.replace(scorer, asking=other).of(Row("x"), other, 0, columns)
+    assert np.isnan(alone[columns[0], "demo"].value)
+
+
 def test_a_patient_is_drawn_alike_in_all_tasks_of_a_store(demo_store, task):
     """So that a mean over tasks of one data set is not taken for one over as many data sets."""
     store, part = Store(demo_store), task.scored
@@ -143,7 +162,7 @@ def test_a_patient_is_drawn_alike_in_all_tasks_of_a_store(demo_store, task):
         record=np.arange(len(part.records[::2])),
     )
     other = dataclasses.replace(task, parts=task.parts | {task.split: half})
-    scorer = Scorer({"a": (store, task), "b": (store, other)}, None, 2, None, None, None)
+    scorer = Scorer({"a": (store, task), "b": (store, other)}, None, 2, None, None, None, None)
     one, two = scorer._weights(store, task), scorer._weights(store, other)
     np.testing.assert_array_equal(one[::2], two)
     np.testing.assert_array_equal(one, metrics.patient_weights(part.patients))
