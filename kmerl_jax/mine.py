@@ -19,7 +19,7 @@ from absl import flags
 from kmerl_jax import command
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.knowledge import agreement, llm_extractor, mining, reading
-from kmerl_jax.knowledge.llm import Server
+from kmerl_jax.knowledge.llm import Server, kept_in
 from kmerl_jax.knowledge.statements import clean_report
 
 _STORE = flags.DEFINE_string("store", None, "Folder of the store.", required=True)
@@ -84,7 +84,7 @@ def _default_name() -> str:
 
 
 def _server(store: Store) -> Server:
-    answers = store.path / "knowledge" / "answers.sqlite"
+    answers = kept_in(store.path / "knowledge" / "answers.sqlite", _DRY_RUN.value)
     return Server(_BASE_URL.value, _MODEL.value, answers, _CONNECTIONS.value, _TIMEOUT.value)
 
 

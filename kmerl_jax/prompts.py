@@ -19,7 +19,7 @@ from absl import flags
 from kmerl_jax import command
 from kmerl_jax.evaluation import classes, downstream, files
 from kmerl_jax.knowledge import ckepe, source
-from kmerl_jax.knowledge.llm import Server, tokens
+from kmerl_jax.knowledge.llm import Server, kept_in, tokens
 
 _LABELS = flags.DEFINE_list("labels", None, f"One or more of {', '.join(downstream.LABELS)}.")
 _STORE = flags.DEFINE_list("store", None, "Store, as prepare makes it, or several: of the labels' data sets.")
@@ -54,7 +54,7 @@ def main() -> None:
     shared = [f"{code} ({'; '.join(names)})" for code, names in asked.items() if len(names) > 1]
     if shared:
         log.info(f"one prompt for several names, as the file has one a code: {', '.join(shared)}")
-    answers = out.with_suffix(".answers.sqlite")
+    answers = kept_in(out.with_suffix(".answers.sqlite"), _DRY_RUN.value)
     with Server(_BASE_URL.value, _MODEL.value, answers, _CONNECTIONS.value, _TIMEOUT.value) as server:
         if _DRY_RUN.value:
             new = server.unanswered(list(ckepe.questions(asked, terms).values()))

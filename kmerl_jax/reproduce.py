@@ -22,7 +22,9 @@ from kmerl_jax.reproduction.table import Table
 from kmerl_jax.reproduction.tables import EVALUATED, TABLES
 
 _TABLE = flags.DEFINE_list("table", None, f"One or more of {', '.join(TABLES)}.", required=True)
-_ROWS = flags.DEFINE_list("rows", None, "Only rows whose label has one of these words, and the first. Default all.")
+_ROWS = flags.DEFINE_string(
+    "rows", None, "Only the first row, and those whose label this regular expression finds: 'ViT', 'zero|masked'."
+)
 _RECIPE = flags.DEFINE_enum("recipe", "demo", tuple(EVALUATED), "What is pretrained on.")
 _PRETRAINING = flags.DEFINE_string("pretraining_store", None, "Store to pretrain on. Default the recipe's.")
 _STORE = flags.DEFINE_list("store", None, "Stores to be scored on. Default the one that is pretrained on.")
@@ -73,7 +75,7 @@ def asked_tables() -> dict[str, Table]:
     """The tables that the flags name, with the rows that they name.
 
     Raises:
-        ValueError: an unknown table, or a word that no label has.
+        ValueError: an unknown table, or one without such rows.
     """
     for name in _TABLE.value or [""]:
         if name not in TABLES:
@@ -81,11 +83,12 @@ def asked_tables() -> dict[str, Table]:
     tables = {name: TABLES[name] for name in _TABLE.value}
     if _ROWS.value is None:
         return tables
-    for name, table in tables.items():
-        labels = [row.label for row in table.rows]
-        if not any(word in label for word in _ROWS.value for label in labels):
-            raise ValueError(f"--rows: no label of table {name} has such a word; there are {'; '.join(labels)}")
-    return {name: table.only(_ROWS.value) for name, table in tables.items()}
+    chosen = {name: table.only(_ROWS.value) for name, table in tables.items()}
+    for name, table in chosen.items():
+        if len(table.rows) == 1:
+            there = "; ".join(row.label for row in tables[name].rows)
+            raise ValueError(f"--rows={_ROWS.value} finds no row of table {name}; there are {there}")
+    return chosen
 
 
 def common() -> dict[str, object]:

@@ -18,6 +18,7 @@ from kmerl_jax.evaluation import release
 from kmerl_jax.evaluation.pretrained import checksum_of
 from kmerl_jax.models import resnet
 from kmerl_jax.text import checkpoint
+from kmerl_jax.text.bert import BertEncoder
 from kmerl_jax.text.encoder import TextEncoder
 from kmerl_jax.training import methods
 
@@ -95,9 +96,8 @@ def config_of(tensors: Mapping[str, np.ndarray], text_encoder: str) -> ConfigDic
     config.data.normalization = "minmax"
     config.text.update(encoder=text_encoder, pooling="pooler")
     config.loss.duplicates = False
-    config.model.projection = len(tensors["linear1.weight"]) if "linear1.weight" in tensors else 0
-    if f"{ENCODER}to_patch_embedding.weight" in tensors:
-        width = len(tensors[f"{ENCODER}to_patch_embedding.weight"])
+    config.model.projection = _rows(tensors, "linear1.weight")
+    if width := _rows(tensors, f"{ENCODER}to_patch_embedding.weight"):
         depth = sum(name.endswith("attn.norm.weight") for name in tensors)
         config.model.update(encoder="vit", width=width, depth=depth, heads=width // _HEAD)
     else:
@@ -116,12 +116,15 @@ def convert(tensors: Mapping[str, np.ndarray], config: ConfigDict) -> dict:
     Raises:
         ValueError: a tensor is missing, has another shape, or has no place; the message names it.
     """
+    left = {name for name in tensors if not name.startswith(TEXT) and not _UNUSED.match(name)}
+    for name in sorted(left):
+        if tensors[name].dtype.kind != "f" or not tensors[name].ndim:
+            raise ValueError(f"{name!r} of the checkpoint is no array of weights")
     model = methods.build_model(config)
     if config.model.projection and "proj_t.0.weight" not in tensors:
         raise ValueError("the checkpoint has no 'proj_t.0.weight', the projector of texts that MERL has")
-    width = tensors["proj_t.0.weight"].shape[1] if config.model.projection else 1
+    width = tensors["proj_t.0.weight"].shape[-1] if config.model.projection else 1
     shapes = jax.eval_shape(lambda: model.init_params(jax.random.key(0), methods.form(config), width))
-    left = {name for name in tensors if not name.startswith(TEXT) and not _UNUSED.match(name)}
 
     def take(name: str) -> np.ndarray:
         if name not in tensors:
@@ -156,6 +159,8 @@ def convert_text(tensors: Mapping[str, np.ndarray], encoder: TextEncoder) -> dic
         ValueError: a tensor is missing or left over, or the projector of texts takes others.
     """
     wanted = tensors["proj_t.0.weight"].shape[1]
+    if not isinstance(encoder, BertEncoder):
+        raise ValueError(f"{encoder.name} is no BERT, which MERL's text encoder is: --text_encoder names it")
     if wanted != encoder.width:
         raise ValueError(
             f"the checkpoint takes texts as {wanted} numbers, {encoder.name} gives {encoder.width}: --text_encoder "
@@ -200,6 +205,11 @@ def write(
     release.write(
         out, params, config.to_dict(), about, entities, names, embeddings, [], _card(out.name, source, config)
     )
+
+
+def _rows(tensors: Mapping[str, np.ndarray], name: str) -> int:
+    """0 if there is no such tensor."""
+    return tensors[name].shape[0] if name in tensors and tensors[name].ndim else 0
 
 
 def _resnet(tensors: Mapping[str, np.ndarray]) -> str:

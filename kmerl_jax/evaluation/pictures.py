@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 
 _HATCHES = ("...", "//////", "xxxxxx", "------", "\\\\\\\\\\\\", "ooo", "|||||")
 COLOURS = ("#0b3c5d", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#2e86ab", "#7d4f50")
-COLOURS += ("#3d3d3d", "#b5bd00", "#f4978e", "#a5a5a5")  # table 1 has ten rows
+COLOURS += ("#3d3d3d", "#b5bd00", "#f4978e", "#a5a5a5", "#5f0f40", "#00a896", "#c77dff", "#ff7f11", "#9c6644")
+COLOURS += ("#006d2c", "#74c0fc")  # figure 7 has seventeen rows
 
 
 def intervals(series: Sequence[tuple[str, Mapping[str, dict], float]], names: Sequence[str], labels: Sequence[str]):

@@ -174,6 +174,11 @@ class Server:
             )
 
 
+def kept_in(path: Path, dry_run: bool) -> Path:
+    """Where a command keeps its answers; a dry run reads what is there, and makes no file."""
+    return Path(":memory:") if dry_run and not path.exists() else path
+
+
 def _said(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 

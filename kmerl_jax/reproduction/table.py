@@ -1,7 +1,8 @@
 """What a table of the paper is: rows that are models, and columns that are measures."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +72,15 @@ class Table:
     curve: bool = False
     tuning: bool = False
 
-    def only(self, words: Sequence[str]) -> "Table":
-        """The first row, and those whose label has one of the words."""
+    def only(self, pattern: str) -> "Table":
+        """The first row, and those whose label a regular expression finds.
+
+        Raises:
+            ValueError: it is no regular expression.
+        """
         first, *others = self.rows
-        chosen = [row for row in others if any(word in row.label for word in words)]
+        try:
+            chosen = [row for row in others if re.search(pattern, row.label)]
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
         return dataclasses.replace(self, rows=(first, *chosen))

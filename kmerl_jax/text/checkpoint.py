@@ -126,21 +126,34 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
 
 
 def read_pickle(path: Path) -> dict[str, np.ndarray]:
-    """All tensors that PyTorch saved in a file, as float32 by name; read with `weights_only=True`.
+    """All tensors that PyTorch saved in a file, by name, read with `weights_only=True`; of any precision as float32.
+
+    Of a training checkpoint they are the model's ("model_state_dict"), without the prefix of one on several devices.
 
     Raises:
-        ValueError: PyTorch is not here, or the file holds anything but named tensors.
+        ValueError: PyTorch is not here, or the file holds anything but named tensors of finite numbers.
     """
     try:
         import torch
     except ImportError as error:
         raise ValueError(f"{path} needs PyTorch to be read: pip install torch (its CPU build is enough)") from error
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: x.float().numpy() for name, x in tensors.items()}
+        held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling errors are of many kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} cannot be read as weights alone ({reason})") from error
+    if isinstance(held, dict):
+        held = held.get("model_state_dict", held)
+    if not isinstance(held, dict) or not held:
+        raise ValueError(f"{path} holds no named tensors")
+    tensors = {}
+    for name, x in held.items():
+        if not isinstance(name, str) or not isinstance(x, torch.Tensor) or x.is_complex():
+            raise ValueError(f"{path} holds {name!r}, which is no tensor of weights")
+        if not x.isfinite().all():
+            raise ValueError(f"{path}: {name!r} holds numbers that are not finite")
+        tensors[re.sub(r"(^|\.)module\.", r"\1", name, count=1)] = (x.float() if x.is_floating_point() else x).numpy()
+    return tensors
 
 
 def convert(weights: Mapping[str, np.ndarray], bert: Bert) -> dict:

@@ -119,6 +119,9 @@ def build_model(config, dtype, remat: bool = False) -> KMerl:
     model = config.model
     if model.encoder != "vit":
         raise ValueError(f"model.encoder={model.encoder!r}: K-MERL's encoder is vit, over lead tokens")
+    for name in ("depth", "mlp_ratio", "projection", "query_width", "query_depth", "query_mlp_ratio"):
+        if model[name] < 1:
+            raise ValueError(f"model.{name}={model[name]} is not 1 or more")
     divided = [(model.width, model.heads, "model.heads")]
     if not model.query_head_width:
         divided.append((model.query_width, model.query_heads, "model.query_heads"))
@@ -127,8 +130,6 @@ def build_model(config, dtype, remat: bool = False) -> KMerl:
             raise ValueError(f"{name}={heads} does not divide the width {width}")
     if model.query_heads < 1 or model.query_head_width < 0:
         raise ValueError(f"model.query_heads={model.query_heads} of model.query_head_width={model.query_head_width}")
-    if model.projection < 1:
-        raise ValueError(f"model.projection={model.projection} is not 1 or more")
     if config.data.tokenization == "joint" and (model.lead_embedding or model.lead_gain):
         raise ValueError("data.tokenization=joint has tokens of no lead: model.lead_embedding=False, model.lead_gain=0")
     if not 0 <= model.lead_gain < float("inf"):

@@ -102,6 +102,9 @@ def build_encoder(config, dtype, remat: bool = False) -> ResNet | Vit:
         return ResNet(model.encoder, dtype, remat)
     if model.encoder != "vit":
         raise ValueError(f"model.encoder={model.encoder!r} is not one of vit, {', '.join(DEPTHS)}")
+    for name in ("depth", "mlp_ratio"):
+        if model[name] < 1:
+            raise ValueError(f"model.{name}={model[name]} is not 1 or more")
     if model.heads < 1 or model.width % model.heads:
         raise ValueError(f"model.heads={model.heads} does not divide the width {model.width}")
     return Vit(model.width, model.depth, model.heads, model.mlp_ratio, dtype, remat)

@@ -112,6 +112,14 @@ def test_a_text_encoder_of_its_own_goes_with_it(published, whole, bert, tmp_path
     assert np.abs(ours.opened.encoder.embed(texts) - theirs.opened.encoder.embed(texts)).max() > 1e-3
 
 
+def test_a_text_encoder_that_is_no_bert(published, tmp_path):
+    done = run(f"--checkpoint={published / 'vit_ckpt.pth'}", f"--out={tmp_path / 'x'}", "--text_encoder=lexical",
+               module="import_merl")  # fmt: skip
+    assert done.returncode == 1
+    assert "lexical is no BERT" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -31,7 +31,7 @@ def test_from_names_to_scores(served, demo_store, small_run, tmp_path):
     assert done.returncode == 0, done.stderr
     calls = int(done.stdout.splitlines()[-1].split()[0])
     assert served.asked.total() == 0
-    assert not out.exists()
+    assert not out.parent.exists()
     done = write(served, out, "--labels=demo", f"--store={demo_store}")
     assert done.returncode == 0, done.stderr
     assert served.asked.total() == calls

@@ -16,7 +16,7 @@ def reproduce(*arguments):
 
 
 def test_what_is_needed(tmp_path):
-    done = reproduce("--table=2a,7d", "--rows=without,5", "--dry_run", f"--runs={tmp_path}")
+    done = reproduce("--table=2a,7d", "--rows=without|5", "--dry_run", f"--runs={tmp_path}")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 4  # both tables have K-MERL itself, whichever rows are named
@@ -87,7 +87,8 @@ def test_rates_are_compared_on_validation_records(small_run, demo_store, tmp_pat
         (["--table=fig8"], "--prompts names MERL's CKEPE_prompt.json"),
         (["--table=1", "--store=nowhere"], "nowhere not found"),
         (["--table="], "--table: unknown ''; there are 1, 2a, 2b"),
-        (["--table=1,2a", "--rows=ViT"], "--rows: no label of table 2a has such a word; there are K-MERL; without the"),
+        (["--table=1,2a", "--rows=ViT"], "--rows=ViT finds no row of table 2a; there are K-MERL; without the contrast"),
+        (["--table=1", "--rows=(ViT"], "'(ViT' is no regular expression"),
         (["--table=2a", "--labels=cpsc2018"], "--labels=cpsc2018 need --store"),
         (["--table=2a", "--out=README.md"], "--out=README.md is a file"),
         (["--table=2a", "--beside=README.md"], "--beside is drawn in the picture of fig6"),

@@ -98,6 +98,12 @@ def test_an_encoder_alone_cannot_be_trained(tmp_path):
         (lambda state: state.update(more=torch.zeros(2)), "'more' of the checkpoint has no place"),
         (lambda state: state.update({"linear1.weight": torch.zeros(32, 7)}), r"views_0.kernel is of shape \(7, 32\)"),
         (lambda state: state.pop("ecg_encoder.layer3.1.conv1.weight"), "none of MERL's encoders"),
+        (lambda state: state.update({"downconv.bias": torch.zeros(32, dtype=torch.int64)}), "is no array of weights"),
+        (lambda state: state.update({"downconv.bias": torch.zeros(())}), "is no array of weights"),
+        (
+            lambda state: state.update({"proj_t.0.weight": torch.zeros(())}),
+            "'proj_t.0.weight' of the checkpoint is",
+        ),
     ],
 )
 def test_every_tensor_must_find_its_place(change, message, tmp_path):
@@ -107,6 +113,15 @@ def test_every_tensor_must_find_its_place(change, message, tmp_path):
         imported(save(state, tmp_path))
 
 
+def test_a_training_checkpoint_of_several_devices(tmp_path):
+    state = published("vit").state_dict()
+    alone = merl_weights.read(save(state, tmp_path))
+    whole = {"epoch": 3, "model_state_dict": {f"module.{name}": x for name, x in state.items()}}
+    again = merl_weights.read(save(whole, tmp_path))
+    assert set(again) == set(alone)
+    assert all(np.array_equal(again[name], x) for name, x in alone.items())
+
+
 class Harmful:
     """What runs when it is unpickled."""
 
@@ -114,10 +129,21 @@ class Harmful:
         return (print, ("harm",))
 
 
-@pytest.mark.parametrize("content", [{"ecg_encoder.conv1.weight": Harmful()}, [1, 2], {"a": 1}])
-def test_only_tensors_are_read(content, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"ecg_encoder.conv1.weight": Harmful()}, "cannot be read as weights alone"),
+        ([1, 2], "holds no named tensors"),
+        ({}, "holds no named tensors"),
+        ({"a": 1}, "'a', which is no tensor of weights"),
+        ({1: torch.zeros(2)}, "1, which is no tensor of weights"),
+        ({"a": torch.zeros(2, dtype=torch.complex64)}, "'a', which is no tensor of weights"),
+        ({"a": torch.tensor([0.0, float("nan")])}, "'a' holds numbers that are not finite"),
+    ],
+)
+def test_only_weights_are_read(content, message, tmp_path, capsys):
     torch.save(content, tmp_path / "x.pth")
-    with pytest.raises(ValueError, match="cannot be read as weights alone"):
+    with pytest.raises(ValueError, match=message):
         merl_weights.read(tmp_path / "x.pth")
     assert "harm" not in capsys.readouterr().out
 

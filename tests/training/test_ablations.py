@@ -183,6 +183,8 @@ def test_normalization(method):
         ("data.tokenization", "joint", "has tokens of no lead"),
         ("model.query_head_width", -64, "model.query_head_width=-64"),
         ("model.projection", 0, "model.projection=0 is not 1 or more"),
+        ("model.depth", 0, "model.depth=0 is not 1 or more"),
+        ("model.query_depth", -1, "model.query_depth=-1 is not 1 or more"),
         ("masking.segments", "none", "independent, shared"),
         ("model.encoder", "resnet18", "K-MERL's encoder is vit"),
     ],

@@ -214,6 +214,7 @@ def test_a_text_encoder_may_learn_along():
     [
         ("model.encoder", "resnet19", "vit, resnet18, resnet34, resnet50, resnet101"),
         ("model.heads", 3, "model.heads=3 does not divide the width 128"),
+        ("model.depth", 0, "model.depth=0 is not 1 or more"),
         ("model.projection", 0, "an encoder without heads"),
         ("data.tokenization", "joint", "an ablation of K-MERL"),
         ("loss.view_dropout", 1.0, "a share from 0 to below 1"),
