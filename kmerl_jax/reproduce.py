@@ -12,6 +12,7 @@ and MERL with a third and three times the recipe's learning rate, scored on vali
 """
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -156,6 +157,11 @@ def beside() -> list[dict]:
     return pages
 
 
+def supervised_epochs() -> int:
+    """Of what learns from labels alone. In the demo, pretraining sees each record some six times."""
+    return _EPOCHS.value or (6 if _RECIPE.value == "demo" else 20)
+
+
 def labels() -> list[str]:
     """What the runs are scored by."""
     return _LABELS.value or EVALUATED[_RECIPE.value].split(",")
@@ -185,7 +191,7 @@ def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool
         tasks,
         zero_shot.read_prompts(Path(_PROMPTS.value)) if _PROMPTS.value else None,
         3,
-        fine_tune.Settings(epochs=_EPOCHS.value or (6 if _RECIPE.value == "demo" else 20)),
+        fine_tune.Settings(epochs=supervised_epochs()),
         sharding.make_mesh(),
         lambda what: command.Progress(what, "ECGs"),
         of[0][1][0].folder,
@@ -200,8 +206,8 @@ def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool
         "stores": {label: store.checksum for label, (store, _) in tasks.items()},
         "version": __version__,
     }
-    curves = beside() if table.curve else ()
-    return page.write(out, name, table, found, about(tasks, count, by_labels), reasons, origin, curves), not reasons
+    said, curves = about(table, tasks, count, by_labels), beside() if table.curve else ()
+    return page.write(out, name, table, found, said, reasons, origin, curves), not reasons
 
 
 def score(scorer, table: Table, of: list, reasons: dict[str, str]) -> dict:
@@ -225,7 +231,7 @@ def score(scorer, table: Table, of: list, reasons: dict[str, str]) -> dict:
     return found
 
 
-def about(tasks: dict, seeds: int, by_labels: bool) -> list[str]:
+def about(table: Table, tasks: dict, seeds: int, by_labels: bool) -> list[str]:
     """What the numbers are of, in a few lines; of runs whose texts were made from labels, or not."""
     simulated = all("simulation" in store.manifest["about"] for store, _ in tasks.values())
     rehearsal = f"Recipe {_RECIPE.value}"
@@ -237,6 +243,7 @@ def about(tasks: dict, seeds: int, by_labels: bool) -> list[str]:
         f"{label}: {len(task.scored.records):,} {task.split} records, {len(task.names)} classes"
         for label, (_, task) in tasks.items()
     ]
+    supervised = any(row.encoder == "supervised" for row in table.rows)
     notes: dict[str, list[str]] = {}
     for label, (_, task) in tasks.items():
         for note in task.notes:
@@ -246,7 +253,8 @@ def about(tasks: dict, seeds: int, by_labels: bool) -> list[str]:
         f"{'; '.join(scored)}. In brackets 95 % intervals over patients; after ± the deviation over seeds, "
         "which is in no interval",
         *(f"{', '.join(labels)}: {note}" for note, labels in notes.items()),
-        f"`python -m kmerl_jax.reproduce {' '.join(sys.argv[1:])}`",
+        *[f"Supervised: {supervised_epochs()} epochs of one draw of each share"] * supervised,
+        f"`python -m kmerl_jax.reproduce {shlex.join(sys.argv[1:])}`",
     ]
 
 
