@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from importlib.metadata import version
 from pathlib import Path
 
@@ -172,7 +172,8 @@ def evaluate(
         if "cosine" in options.scores:
             zero_shot.texts(task, options.prompts)
     probing = options.kind in ("linear_probe", "partial_leads", "domain_transfer")
-    answers = open_answers(run, tasks, probing, batch_size, options.seed, progress)
+    beside = {"train", "val"} if probing else {"val"}
+    answers = open_answers(run, tasks, beside, batch_size, options.seed, progress)
     domain = _domains(tasks, answers, options)
     of_pairs = {name: (tasks[pair.target][0], pair.task) for name, pair in pairs.items()}
     results = {}
@@ -237,21 +238,21 @@ def _scores(run: Pretrained, options: Options) -> tuple[str, ...]:
 
 
 def open_answers(
-    run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], probing: bool, batch_size: int, seed: int, progress
+    run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], beside: Set[str], batch_size: int, seed: int, progress
 ) -> dict[Path, Answers]:
     """One for each store: what several tasks need is computed once.
 
     Args:
         run: the model.
         tasks: label -> store and task.
-        probing: whether the training records are asked for too.
+        beside: splits whose records are asked for too, beside those that are scored.
         batch_size: see `Answers`, as seed and progress.
     """
     answers = {}
     for store in {store.path: store for store, _ in tasks.values()}.values():
         own = [task for of, task in tasks.values() if of is store]
         names = tuple(sorted({name for task in own for name in task.names}))
-        parts = [part for task in own for split, part in task.parts.items() if probing or split != "train"]
+        parts = [part for task in own for split, part in task.parts.items() if split in {task.split, *beside}]
         rows = np.unique(np.concatenate([part.rows for part in parts]))
         answers[store.path] = Answers(run, names, rows, batch_size, seed, progress)
     return answers

@@ -120,17 +120,19 @@ class Scorer:
                 task.check_learnable()
         groups = self._groups(run) if any(column.group for column in asked) else {}
         size = run.config.evaluation.batch_size
-        # Training records, most of a data set, are looked at with those leads alone that a probe learns from.
-        probed = {leads_of(column) for column in asked if column.kind == "linear_probe"}
+        # Most of a data set are records that are not scored: what is shown of these is what something is learnt from.
+        beside: dict[tuple[str, ...], frozenset[str]] = {}
+        for column in asked:
+            beside[leads_of(column)] = beside.get(leads_of(column), frozenset()) | _beside(column)
         answers = {
-            whole: experiment.open_answers(run, self.tasks, whole, size, seed, self.progress)
-            for whole in {leads_of(column) in probed for column in asked}
+            splits: experiment.open_answers(run, self.tasks, splits, size, seed, self.progress)
+            for splits in set(beside.values())
         }
         return {
             (column, label): self._one(
                 row,
                 run,
-                answers[leads_of(column) in probed][store.path],
+                answers[beside[leads_of(column)]][store.path],
                 label,
                 column,
                 groups[label][column.group] if column.group else None,
@@ -216,6 +218,13 @@ class Scorer:
         return fine_tune.score(
             run, model, params, task.scored, view, batch_size=size, progress=self.progress(f"supervised, {label}")
         )
+
+
+def _beside(column: Measure) -> frozenset[str]:
+    """Splits that a column needs beside the one that is scored."""
+    if column.kind == "linear_probe":
+        return frozenset({"train", "val"})
+    return frozenset({"val"} if column.statistic == "f1" else ())
 
 
 def leads_of(column: Measure) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def test_columns_of_a_run(scorer, small_run, task):
     assert found[columns[3], "demo"].seeds.shape == (1,)  # the probes of one encoder are one model
 
 
-def test_training_records_are_looked_at_with_the_leads_of_a_probe_alone(scorer, small_run, task, tmp_path):
+def test_what_is_not_scored_is_looked_at_with_the_leads_of_a_probe_alone(scorer, small_run, task, tmp_path):
     counted = {}
     progress = lambda what: lambda done, total: counted.update({what: total})  # noqa: E731
     run = tmp_path / "run"
@@ -109,7 +109,7 @@ def test_training_records_are_looked_at_with_the_leads_of_a_probe_alone(scorer, 
     records = {split: len(part.rows) for split, part in task.parts.items()}
     assert records["train"] > 0
     assert counted == {
-        "pretrained encoder, II": records["val"] + records["test"],
+        "pretrained encoder, II": records[task.split],
         "pretrained encoder, V1": sum(records.values()),
     }
 
