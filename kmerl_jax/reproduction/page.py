@@ -130,7 +130,8 @@ def write(
     files.write_text(out / f"{stem}.md", markdown(name, table, found, about, failed))
     if found:
         files.write_picture(
-            out / f"{stem}.png", _curves([*beside, facts]) if table.curve else _bars(name, table, facts)
+            out / f"{stem}.png",
+            _curves(_title(name, table), [*beside, facts]) if table.curve else _bars(name, table, facts),
         )
     return out / f"{stem}.md"
 
@@ -151,7 +152,7 @@ def _bars(name: str, table: Table, facts: dict):
     return pictures.bars(groups, theirs, f"{_title(name, table)}\n{facts['about'][0]}", measure)
 
 
-def _curves(all_facts: Sequence[dict]):
+def _curves(title: str, all_facts: Sequence[dict]):
     """A panel for each kind of score, of each of several data."""
     panels = {}
     for facts in all_facts:
@@ -165,7 +166,7 @@ def _curves(all_facts: Sequence[dict]):
                 for label, scores in each.items()
                 if scores
             }
-    return pictures.curves(panels, all_facts[-1]["title"])
+    return pictures.curves(panels, title)
 
 
 def _bar(score: dict) -> dict:
