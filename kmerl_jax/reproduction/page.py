@@ -161,7 +161,7 @@ def _curves(title: str, all_facts: Sequence[dict]):
             each = {row["row"]: [one for one in row["scores"] if (one["kind"], one["ratio"]) == kind]
                     for row in facts["rows"]}  # fmt: skip
             way = f"linear probe, {linear_probe.share(kind[1])}" if kind[0] == "linear_probe" else "asked by name"
-            panels[f"{way}\n{facts['about'][0]}"] = {
+            panels["\n".join([way, *facts["about"][0].split("; ")])] = {
                 label: [(_count(one["leads"]), one["name"], _bar(one)) for one in scores if one["task"] == MEAN]
                 for label, scores in each.items()
                 if scores
