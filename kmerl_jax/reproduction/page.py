@@ -149,7 +149,7 @@ def _bars(name: str, table: Table, facts: dict):
                 if score["paper"] is not None:
                     theirs.setdefault(row["row"], {})[head] = score["paper"]
     measure = "macro AUROC" if _auroc(table) else "macro"
-    return pictures.bars(groups, theirs, f"{_title(name, table)}\n{facts['about'][0]}", measure)
+    return pictures.bars(groups, theirs, "\n".join([_title(name, table), *facts["about"][0].split("; ")]), measure)
 
 
 def _curves(title: str, all_facts: Sequence[dict]):
