@@ -133,7 +133,7 @@ def curves(panels: Mapping[str, Points], title: str):
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    for axes, (name, series) in zip(grid.flat, panels.items(), strict=False):
+    for axes, (name, series) in zip(grid.flat[: len(panels)], panels.items(), strict=True):
         _curve(axes, series)
         counts = sorted({count for points in series.values() for count, _, _ in points})
         axes.set_xticks(counts, counts, fontsize=8)

@@ -1,7 +1,7 @@
 """Commands as users run them, in processes of their own that need not load the libraries first.
 
-Loading them takes a command some three seconds, and there are some two hundred commands in the tests: so one process
-loads them, and each command is a fork of it. What is loaded is none of ours.
+Loading them takes a command seconds, and the tests start many: so one process loads them, and each command is a fork of
+it. What is loaded is none of ours.
 """
 
 import atexit
