@@ -112,7 +112,8 @@ def check_scoring(tables: dict[str, Table], pretraining: Path) -> None:
     from kmerl_jax.evaluation import zero_shot
 
     columns = [column for table in tables.values() for column in table.columns]
-    if any(row.prompts for table in tables.values() for row in table.rows) and not _PROMPTS.value:
+    rows = [row for table in tables.values() for row in table.rows]
+    if any(row.prompts for row in rows) and not _PROMPTS.value:
         raise ValueError("figure 8 compares names with prompts: --prompts names MERL's CKEPE_prompt.json")
     if _RECIPE.value == "mimic" and not _STORE.value:
         raise ValueError("--store names the stores to be scored on: data/ptb_xl,data/cpsc2018,data/csn")
@@ -121,8 +122,13 @@ def check_scoring(tables: dict[str, Table], pretraining: Path) -> None:
             raise FileNotFoundError(f"{path} not found")
     if _OUT.value and Path(_OUT.value).is_file():
         raise ValueError(f"--out={_OUT.value} is a file; it names a folder")
-    if _BESIDE.value and not any(table.curve for table in tables.values()):
-        raise ValueError("--beside is drawn in the picture of fig6, which is not asked for")
+    for flag, read, what in (
+        (_PROMPTS, any(row.prompts for row in rows), "is asked in fig8"),
+        (_EPOCHS, any(row.encoder == "supervised" for row in rows), "are those of a row of table 1"),
+        (_BESIDE, any(table.curve for table in tables.values()), "is drawn in the picture of fig6"),
+    ):
+        if flag.value and not read:
+            raise ValueError(f"--{flag.name} {what}, which is not asked for")
     beside()
     prompts = zero_shot.read_prompts(Path(_PROMPTS.value)) if _PROMPTS.value else None
     if not _STORE.value and not pretraining.exists() and _RECIPE.value == "demo":

@@ -92,6 +92,8 @@ def test_rates_are_compared_on_validation_records(small_run, demo_store, tmp_pat
         (["--table=2a", "--labels=cpsc2018"], "--labels=cpsc2018 need --store"),
         (["--table=2a", "--out=README.md"], "--out=README.md is a file"),
         (["--table=2a", "--beside=README.md"], "--beside is drawn in the picture of fig6"),
+        (["--table=2a", "--prompts=README.md"], "--prompts is asked in fig8"),
+        (["--table=1", "--rows=random", "--supervised_epochs=3"], "--supervised_epochs are those of a row of table 1"),
         (["--table=fig6", "--beside=README.md"], "--beside=README.md is not JSON"),
         (["--table=fig6", "--beside=tests/golden/vit_tiny-demo.json"], "is not the fig6.json that"),
         (["--table=fig8", "--prompts=tests/golden/vit_tiny-demo.json"], "not a JSON object of class codes and texts"),
