@@ -6,8 +6,9 @@
         --store=data/ptb_xl --labels=ptb_xl.super
 
 *_ckpt.pth is the whole model; its text encoder is held against --text_encoder, whose tokenizer is needed too, and kept
-with the model if it differs. *_encoder.pth is the ECG encoder alone: for linear probes and embeddings. The files are
-read by PyTorch with weights_only=True (pip install torch; its CPU build is enough).
+with the model if it differs. *_encoder.pth is the ECG encoder alone: for linear probes and embeddings. The weights of
+aVF and aVL are exchanged: the published models take them in the order of MIMIC-IV-ECG's headers, aVF first. The files
+are read by PyTorch with weights_only=True (pip install torch; its CPU build is enough).
 """
 
 from pathlib import Path
@@ -47,7 +48,9 @@ def main() -> None:
             encoder, params = encoder.trained(own), params | {"text": own}
     merl_weights.write(out, source, config, params, encoder, names)
     what = "ECG encoder and heads" if config.model.projection else "ECG encoder alone"
-    log.info(f"{out}: {config.model.encoder}, {what}; every tensor of {source.name} has its place")
+    size = f" of width {config.model.width}" * (config.model.encoder == "vit")
+    log.info(f"{out}: {config.model.encoder}{size}, {what}; every tensor of {source.name} has its place")
+    log.info("aVF and aVL are exchanged: published weights take leads as MIMIC-IV-ECG's headers have them, aVF first")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 *_ckpt.pth is the whole model with its text encoder, *_encoder.pth the ECG encoder alone. What is in them is read as
 tensors and nothing else, and every tensor must find its place.
+
+They were trained on leads as MIMIC-IV-ECG's headers have them, aVF before aVL; the published finetune_dataset.py
+exchanges the two in all other data. Here it is the weights that are put into the order of all leads.
 """
 
 import re
@@ -17,6 +20,7 @@ from kmerl_jax.config import base, merl
 from kmerl_jax.evaluation import release
 from kmerl_jax.evaluation.pretrained import checksum_of
 from kmerl_jax.models import resnet
+from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.text import checkpoint
 from kmerl_jax.text.bert import BertEncoder
 from kmerl_jax.text.encoder import TextEncoder
@@ -64,6 +68,9 @@ _ARRAYS = {
     "head.pool.token": "att_pool_head.cls_token",
     "head.pool.position": "att_pool_head.positional_embedding",
 }
+_OF_LEADS = ("encoder.stem.convolution", "encoder.projection")
+LEADS = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
+"""The order of the leads that the published weights take."""
 _KINDS = {"bias": "bias", "mean": "running_mean", "variance": "running_var"}  # all others are "weight"
 
 
@@ -238,17 +245,22 @@ def _tensor(path: str, take: Callable[[str], np.ndarray]) -> np.ndarray:
         x = np.split(x, 3)[("query", "key", "value").index(module.rpartition(".")[2])]
     if kind != "kernel":
         return x
+    if module in _OF_LEADS and x.shape[1:2] == (len(LEADS),):
+        x = x[:, [LEADS.index(lead) for lead in STANDARD]]
     if module in ("encoder.projection", "head.narrow"):  # convolutions that are products of rows here
         x = x.reshape(len(x), -1)
     return x.T  # of a convolution: time, in, out
 
 
 def _card(name: str, source: Path, config: ConfigDict) -> str:
+    model = config.model
+    encoder = f"a ViT of width {model.width}" if model.encoder == "vit" else model.encoder
     return f"""# {name}
 
 The published weights of MERL (Liu et al. 2024, arXiv 2403.06659; github.com/cheliu-computation/MERL-ICML2024), file
-{source.name}, converted by kmerl_jax: {config.model.encoder}. Whose they are, and under which licence, their repository
-says. It was trained on MIMIC-IV-ECG with 12 leads, each record scaled by its minimum and maximum.
+{source.name}, converted by kmerl_jax: {encoder}. Whose they are, and under which licence, their repository
+says. It was trained on MIMIC-IV-ECG with 12 leads, each record scaled by its minimum and maximum. The weights of aVF
+and aVL are exchanged: as published they take the leads in the order of MIMIC-IV-ECG's headers, here in the usual one.
 
 **For research only: not a medical device, and no basis for decisions about anyone's care.**
 """

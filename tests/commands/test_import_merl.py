@@ -45,7 +45,9 @@ def imported(file, out, bert):
 @pytest.fixture(scope="module")
 def whole(published, bert, tmp_path_factory):
     out = tmp_path_factory.mktemp("models") / "merl"
-    assert "every tensor of vit_ckpt.pth has its place" in imported(published / "vit_ckpt.pth", out, bert)
+    said = imported(published / "vit_ckpt.pth", out, bert)
+    assert "vit of width 64, ECG encoder and heads; every tensor of vit_ckpt.pth has its place" in said
+    assert "aVF and aVL are exchanged" in said
     return out
 
 
@@ -95,6 +97,13 @@ def test_an_encoder_alone_is_probed_and_embeds(published, bert, demo_store, tmp_
     done = run(*how, "--task=zero_shot", module="evaluate")
     assert done.returncode == 1
     assert "an ECG encoder alone, which cannot be asked by name" in done.stderr
+    done = run(*how, "--task=partial_leads", "--leads=I", "--leads=12", "--ratios=1", "--epochs=2", module="evaluate")
+    assert done.returncode == 0, done.stderr
+    assert "demo, I: probe, pretrained encoder, 100 %: macro AUROC" in done.stdout
+    assert "zero-shot" not in done.stdout
+    done = run(*how, "--task=partial_leads", "--scores=cosine", module="evaluate")
+    assert done.returncode == 1
+    assert "partial_leads and domain_transfer without --scores" in done.stderr
     vectors = tmp_path / "vectors"
     done = run(f"--run={out}", f"--store={demo_store}", f"--out={vectors}", module="embed")
     assert done.returncode == 0, done.stderr
