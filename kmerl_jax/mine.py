@@ -33,7 +33,12 @@ _BASE_URL = flags.DEFINE_string("llm.base_url", None, "The server, for example h
 _MODEL = flags.DEFINE_string("llm.model", None, "The model, as the server calls it.")
 _PER = flags.DEFINE_enum("llm.per", "statement", ("statement", "report"), "What the model is asked about at a time.")
 _CONNECTIONS = flags.DEFINE_integer("llm.connections", 8, "Most questions under way at a time.", lower_bound=1)
-_TIMEOUT = flags.DEFINE_float("llm.timeout", 120.0, "Seconds after which a question is asked again.", lower_bound=0.1)
+_TIMEOUT = flags.DEFINE_float(
+    "llm.timeout",
+    120.0,
+    "Seconds without a byte of the server, after which a question is asked again.",
+    lower_bound=0.1,
+)
 
 _SHOWN = 20
 

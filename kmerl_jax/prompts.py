@@ -38,7 +38,12 @@ _BASE_URL = flags.DEFINE_string(
 )
 _MODEL = flags.DEFINE_string("llm.model", None, "The model, as the server calls it.", required=True)
 _CONNECTIONS = flags.DEFINE_integer("llm.connections", 8, "Most questions under way at a time.", lower_bound=1)
-_TIMEOUT = flags.DEFINE_float("llm.timeout", 120.0, "Seconds after which a question is asked again.", lower_bound=0.1)
+_TIMEOUT = flags.DEFINE_float(
+    "llm.timeout",
+    120.0,
+    "Seconds without a byte of the server, after which a question is asked again.",
+    lower_bound=0.1,
+)
 
 log = command.log
 

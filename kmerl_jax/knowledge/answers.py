@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 
-from kmerl_jax.knowledge.llm import STOP, Answer
+from kmerl_jax.knowledge.llm import STOP, Answer, whole_characters
 
 _EXAMPLES = 5
 
@@ -21,7 +21,7 @@ class Aside:
         self.counts[reason] += 1
         shown = self.examples.setdefault(reason, [])
         if len(shown) < _EXAMPLES:
-            shown.append(" ".join(example.split())[:200])
+            shown.append(whole_characters(" ".join(example.split())[:200]))
 
     def as_dict(self) -> dict:
         """Reason -> its count and examples, the most frequent first."""
@@ -32,13 +32,15 @@ def parse_list(answer: Answer) -> list[str] | str:
     """Names of "[a, b]", normalised, in lower case; or why there are none: a word for the answer's defect."""
     if answer.end != STOP:
         return _defect(answer)
-    found = re.search(r"\[(.*?)\]", answer.text, re.DOTALL)
-    if not found:
+    text = _after_reasoning(answer)
+    start = text.find("[")
+    end = text.find("]", start)
+    if start < 0 or end < 0:
         return "malformed"
     try:
-        listed = json.loads(found[0])
+        listed = json.loads(text[start : end + 1])
     except (ValueError, RecursionError):
-        listed = found[1].replace("\n", ",").split(",")
+        listed = text[start + 1 : end].replace("\n", ",").split(",")
     if not all(isinstance(name, str) for name in listed):
         return "malformed"
     return [name for name in (plain(name.strip().strip("\"'")) for name in listed) if name]
@@ -46,7 +48,7 @@ def parse_list(answer: Answer) -> list[str] | str:
 
 def parse_verdict(answer: Answer) -> str:
     """ "YES", "NO", or a word for the answer's defect."""
-    first = re.match(r"\W*(yes|no)\b", answer.text, re.IGNORECASE)
+    first = re.match(r"\W*(yes|no)\b", _after_reasoning(answer), re.IGNORECASE)
     return first[1].upper() if first else _defect(answer)
 
 
@@ -54,9 +56,9 @@ def parse_object(answer: Answer) -> dict | str:
     """The JSON object in an answer, or a word for the answer's defect."""
     if answer.end != STOP:
         return _defect(answer)
-    found = re.search(r"\{.*\}", answer.text, re.DOTALL)
+    text = _after_reasoning(answer)
     try:
-        content = json.loads(found[0]) if found else None
+        content = json.loads(text[text.find("{") : text.rfind("}") + 1])
     except (ValueError, RecursionError):
         content = None
     return content if isinstance(content, dict) else "malformed"
@@ -65,6 +67,11 @@ def parse_object(answer: Answer) -> dict | str:
 def plain(name: str) -> str:
     """A name in lower case, its white space evened out."""
     return " ".join(str(name).lower().split())
+
+
+def _after_reasoning(answer: Answer) -> str:
+    """What a model says when it has thought: servers that do not part the two send its thoughts in front."""
+    return answer.text.rpartition("</think>")[2]
 
 
 def _defect(answer: Answer) -> str:

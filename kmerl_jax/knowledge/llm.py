@@ -56,10 +56,11 @@ class Server:
             model: as the server calls it.
             answers: the SQLite file, made if it is missing.
             connections: most questions at a time.
-            timeout: seconds after which a question is asked again.
+            timeout: seconds without a byte of the server after which a question is asked again.
 
         Raises:
-            ValueError: a damaged file of answers.
+            OSError: the file of answers cannot be made.
+            ValueError: it is damaged.
         """
         self.base_url, self.model, self.connections = base_url, model, connections
         key = os.environ.get("OPENAI_API_KEY") or "none"
@@ -143,7 +144,9 @@ class Server:
             reply = self._client.chat.completions.create(model=self.model, messages=messages, temperature=0, **limit)
             choice = reply.choices[0]
             text, refused = choice.message.content or "", getattr(choice.message, "refusal", None)
-            return Answer(text, "refusal" if refused else choice.finish_reason or STOP)
+            if not isinstance(text, str):
+                raise TypeError(f"content is a {type(text).__name__}, not a text")
+            return Answer(whole_characters(text), "refusal" if refused else str(choice.finish_reason or STOP))
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             raise ValueError(
                 f"the LLM server at {self.base_url} refuses model {self.model!r}: {_said(error)}. Check --llm.model, "
@@ -179,13 +182,21 @@ def kept_in(path: Path, dry_run: bool) -> Path:
     return Path(":memory:") if dry_run and not path.exists() else path
 
 
+def whole_characters(text: str) -> str:
+    """The text with "?" for halves of characters, which JSON can name (its surrogates) and no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def _said(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=60)
+    try:
+        connection = sqlite3.connect(path, timeout=60)
+    except sqlite3.OperationalError as error:
+        raise OSError(f"{path} cannot be written, where answers are kept: {error}") from error
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(

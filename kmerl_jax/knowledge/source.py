@@ -5,6 +5,8 @@ import dataclasses
 import functools
 import hashlib
 import importlib.resources
+import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +21,7 @@ _LAYOUTS = (
     ("SNOMED CT Code", "Dx", ()),  # and 2020
 )
 """Columns of the tables that are read: of the code, of the name, and those of other texts if they are there."""
+_SIGN = re.compile(r"[↑↓<>≤≥+]|(?<=\w)-(?!\w)")  # "ST↑" is no "ST↓", "T+" no "T-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,16 +52,17 @@ class Source:
     entries: tuple[Entry, ...]
 
     @functools.cached_property
-    def _index(self) -> tuple[dict[tuple[str, ...], str], dict[str, str]]:
-        """Words -> the text that has them, and entity of the ontology -> a text for it; names before other texts."""
+    def _index(self) -> tuple[dict[str, str], dict[tuple[str, ...], str], dict[str, str]]:
+        """The texts by their letters, by their words, and by the entity of the ontology; names before other texts."""
         names = [entry.texts[0] for entry in self.entries]
-        spelled, meant = {}, {}
+        written, spelled, meant = {}, {}, {}
         for text in [*names, *(text for entry in self.entries for text in entry.texts[1:])]:
+            written.setdefault(plain(text), text)
             if key := words(text):
                 spelled.setdefault(key, text)
                 meant.setdefault(_meanings().get(key), text)
         meant.pop(None, None)
-        return spelled, meant
+        return written, spelled, meant
 
     @functools.cached_property
     def _entities(self) -> list[frozenset[str]]:
@@ -74,9 +78,9 @@ class Source:
 
         Case, plurals and the abbreviations of reports make no difference ("PVCs", "ventricular premature beat").
         """
-        spelled, meant = self._index
+        written, spelled, meant = self._index
         key = words(text)
-        return spelled.get(key) or meant.get(_meanings().get(key))
+        return written.get(plain(text)) or spelled.get(key) or meant.get(_meanings().get(key))
 
     def near(self, names: Sequence[str], most: int) -> list[Entry]:
         """The entries nearest to something that has these names.
@@ -101,8 +105,12 @@ class Source:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text in one spelling, without punctuation: equal for texts that differ in no word."""
-    return tuple(token for token in grammar.tokenize(text) if token[0].isalnum())
+    """The words of a text in one spelling and its signs, without punctuation: equal for texts that differ in neither.
+
+    Of a text without Latin letters they are its words as they stand.
+    """
+    read = *(token for token in grammar.tokenize(text) if token[0].isalnum()), *_SIGN.findall(text)
+    return read or tuple(plain(text).split())
 
 
 def _read(name: str) -> frozenset[str]:
@@ -130,11 +138,11 @@ def of_table(path: Path) -> Source:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no CSV in UTF-8, without such columns, a row without a name, or no row.
+        ValueError: no CSV in UTF-8, without such columns or with one twice, a row without a name, or no row.
     """
     try:
         content = path.read_bytes()
-        reader = csv.DictReader(content.decode("utf-8-sig").splitlines(keepends=True))
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         code, name, others = _layout(path, reader.fieldnames or [])
         entries = []
         for line in reader:
@@ -151,6 +159,8 @@ def of_table(path: Path) -> Source:
 
 def _layout(path: Path, columns: Sequence[str]) -> tuple[str, str, tuple[str, ...]]:
     for layout in _LAYOUTS:
+        if twice := [column for column in (*layout[:2], *layout[2]) if columns.count(column) > 1]:
+            raise ValueError(f"{path} has the column {twice[0]!r} twice")
         if {layout[0], layout[1]} <= set(columns):
             return layout
     raise ValueError(

@@ -16,6 +16,8 @@ from kmerl_jax.knowledge.llm import Answer
         ("['a', 'b']", ["a", "b"]),
         ("[a,\nb]", ["a", "b"]),
         ("[a] [b]", ["a"]),
+        ("<think>Perhaps [a]?</think>\n```json\n[b]\n```", ["b"]),
+        ("a] [b", "malformed"),
         ("[]", []),
         ("[ , ]", []),
         ("none", "malformed"),
@@ -24,6 +26,11 @@ from kmerl_jax.knowledge.llm import Answer
 )
 def test_parse_list(text, expected):
     assert parse_list(Answer(text, "stop")) == expected
+
+
+def test_what_a_model_thinks_is_no_answer():
+    assert parse_verdict(Answer("<think>No, or ...</think> Yes.", "stop")) == "YES"
+    assert parse_object(Answer('<think>{"a": 1}</think>{"b": 2}', "stop")) == {"b": 2}
 
 
 @given(st.text(), st.sampled_from(["stop", "length", "content_filter", "rejected"]))
@@ -36,6 +43,8 @@ def test_no_answer_makes_a_parser_fail(text, end):
 
 def test_deeply_nested_json_is_malformed():
     assert parse_object(Answer('{"a":' * 100_000 + "}", "stop")) == "malformed"
+    assert parse_object(Answer("{" * 1_000_000, "stop")) == "malformed"
+    assert parse_list(Answer("[" * 1_000_000, "stop")) == "malformed"
     assert isinstance(parse_list(Answer("[" * 100_000 + "]", "stop")), list)  # no text has such words in it
 
 
@@ -49,3 +58,5 @@ def test_aside_counts_all_and_shows_a_few():
         ("rare", 1, 1),
     ]
     assert said["rare"]["examples"] == [("example 3" + "x" * 300)[:200]]
+    aside.put("half", "a \ud800 b")  # which no file can hold
+    assert aside.examples["half"] == ["a ? b"]

@@ -108,6 +108,12 @@ def test_one_rejected_question_is_set_aside_and_asked_again_next_time(served, co
         assert server.ask(HELLO) == [Answer("HELLO", "stop"), Answer("GOODBYE", "stop")]
 
 
+def test_a_reply_in_parts_is_set_aside_and_half_a_character_is_a_question_mark(served, connect):
+    served.answers = {"hello": [{"type": "text", "text": "HELLO"}], "goodbye": "a \ud800 b"}
+    with connect(connections=1) as server:
+        assert server.ask(HELLO) == [Answer("", "rejected"), Answer("a ? b", "stop")]
+
+
 @pytest.mark.parametrize(("failure", "message"), [(400, "failure 400"), ("garbage", "not of the OpenAI protocol")])
 def test_a_server_that_rejects_everything(served, connect, failure, message):
     served.failures = [failure] * 100

@@ -74,6 +74,15 @@ def test_what_a_table_calls_otherwise_is_found_by_the_ontology(table):
     assert terms.find("smile") is None
 
 
+def test_a_sign_is_a_word_and_so_is_what_is_written_in_other_letters(table):
+    terms = table("code,name\n1,ST↑\n2,ST↓\n3,T+\n4,QRS<120\n5,心房細動\n6,sinus rhythm\u2028or not\n")
+    assert [terms.find(text) for text in ("st↓", "ST ↓", "T+", "T-", "QRS 120")] == ["ST↓", "ST↓", "T+", None, None]
+    assert terms.find("心房細動") == "心房細動"
+    assert names(terms.near(["心房細動"], 5)) == ["心房細動"]
+    assert terms.find("心室細動") is None
+    assert terms.find("sinus rhythm or not") == "sinus rhythm or not"
+
+
 def test_near_are_the_same_then_those_below_then_those_with_common_words(table):
     lines = ["bundle branch block", "left bundle branch block", "IRBBB", "av block", "branch of a tree", "sinus rhythm"]
     terms = table("code,name\n" + "\n".join(f"{n},{line}" for n, line in enumerate(lines)) + "\n")
@@ -126,6 +135,8 @@ def test_tables_of_others_are_read_as_they_are(table, text):
         ("code,name\nA,b\nB\n", "line 3: .* not as many cells"),
         ("code,name\nA,b,c\n", "line 2: .* not as many cells"),
         ("code,name\nA,caf\xe9\n", "is no CSV in UTF-8"),
+        ('code,name\nA,"b c\nB,d\n', "is no CSV in UTF-8: unexpected end of data"),
+        ("code,name,name\nA,b,c\n", "has the column 'name' twice"),
     ],
 )
 def test_a_bad_table_is_one_line(table, text, message):
