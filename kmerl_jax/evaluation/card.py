@@ -33,7 +33,7 @@ _LIMITS_OF_NAMES = """\
 """
 
 
-def card(name: str, config: dict, step: int, trained_on: dict, found: Sequence[dict]) -> str:
+def card(name: str, config: dict, step: int, trained_on: dict, found: Sequence[dict], named: bool) -> str:
     """A page of Markdown.
 
     Args:
@@ -42,10 +42,10 @@ def card(name: str, config: dict, step: int, trained_on: dict, found: Sequence[d
         step: of its checkpoint.
         trained_on: what `entities.json` says.
         found: see `evidence.gather`.
+        named: whether it can be asked by name.
     """
     train = config["train"]
     method = config.get("method", "kmerl")
-    named = method != "simclr"
     tags, use, limits = (", zero-shot-classification", _ASKED, _LIMITS_OF_NAMES) if named else ("", _EMBEDDED, "")
     return f"""---
 library_name: kmerl_jax
@@ -54,7 +54,7 @@ tags: [ecg, electrocardiogram{tags}]
 
 # {name}
 
-{_WHAT[method]}
+{_WHAT.get(method, f"An ECG encoder, trained with kmerl_jax by the method {method}.")}
 
 **For research only: not a medical device, and no basis for decisions about anyone's care.**
 

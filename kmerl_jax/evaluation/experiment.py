@@ -167,7 +167,7 @@ def evaluate(
         pairs, passed_over = transfer.pairs({label: task for label, (_, task) in tasks.items()})
     notes = check_patients(run, tasks, options.protocol, learning) + passed_over
     for _, task in tasks.values():  # before anything is computed that an error would lose
-        if learning:
+        if learning and not pairs:
             task.check_learnable()
         if "cosine" in options.scores:
             zero_shot.texts(task, options.prompts)
@@ -227,8 +227,13 @@ def _scores(run: Pretrained, options: Options) -> tuple[str, ...]:
             raise ValueError(f"--prompts are for scores by name, which {options.kind} has none of")
         return options.scores
     known = run.model.scores
+    if not known and options.kind in ("partial_leads", "domain_transfer") and not (options.scores or options.prompts):
+        return ()  # their probes remain
     if not known:
-        raise ValueError(f"{run.path} is an ECG encoder alone, which cannot be asked by name; probe it (linear_probe)")
+        raise ValueError(
+            f"{run.path} is an ECG encoder alone, which cannot be asked by name; probe it (linear_probe, or "
+            "partial_leads and domain_transfer without --scores and --prompts)"
+        )
     chosen = options.scores or known[:1]
     if missing := [score for score in chosen if score not in known]:
         raise ValueError(f"--scores={missing[0]}: {run.path} can be asked by {', '.join(known)} alone")
@@ -315,13 +320,16 @@ def _score(answers: Answers, task: Task, view: View, options: Options, groups, f
 
 
 def _means(results: dict, run: Pretrained) -> dict[str, dict[str, float]]:
-    """Leads -> what was scored -> the mean of the tasks' macro AUROCs, as the paper sums up its six."""
+    """Leads -> what was scored of all tasks -> the mean of their macro AUROCs, as the paper sums up its six."""
     values: dict[str, dict[str, list[float]]] = {}
     for about in results.values():
         for leads, scored in about["lead_sets"].items():
             for what, one in report.parts(scored, run.trained_on["texts_from_labels"]):
                 values.setdefault(leads, {}).setdefault(what, []).append(one["macro_auroc"])
-    return {leads: {what: float(np.mean(each)) for what, each in whats.items()} for leads, whats in values.items()}
+    return {
+        leads: {what: float(np.mean(each)) for what, each in whats.items() if len(each) == len(results)}
+        for leads, whats in values.items()
+    }
 
 
 def _describe(task: Task, asked: Task, prompts: Mapping[str, str] | None) -> dict:

@@ -102,15 +102,24 @@ class Task:
         nobody = Part(*(values[:0] for values in vars(self.parts["test"]).values()))
         return dataclasses.replace(self, parts=self.parts | {"test": nobody})
 
+    @property
+    def teaches(self) -> bool:
+        """Whether there are records to learn from, and to choose by."""
+        return all(len(self.parts[split].records) for split in ("train", "val"))
+
+    @property
+    def counts(self) -> str:
+        """How many records the splits have, in words."""
+        return " / ".join(f"{len(self.parts[split].records):,}" for split in SPLITS) + " (train / val / test)"
+
     def check_learnable(self) -> None:
         """Raises:
         ValueError: there are no records to learn from, to choose by, or to score.
         """
-        counts = [len(self.parts[split].records) for split in SPLITS]
-        if 0 in counts:
+        if not self.teaches or not len(self.parts["test"].records):
             raise ValueError(
                 f"{self.name}: what learns from labels needs records to learn from, to choose by and to be scored on; "
-                f"this store has {' / '.join(f'{count:,}' for count in counts)} (train / val / test)"
+                f"this store has {self.counts}"
             )
 
 

@@ -126,6 +126,9 @@ def pairs(tasks: Mapping[str, Task]) -> tuple[dict[str, Pair], list[str]]:
             notes.append(f"no transfer between {one} and {other}: by the ontology they share no class")
             continue
         for source, target in ((one, other), (other, one)):
+            if missing := _missing(tasks, source, target):
+                notes.append(f"no transfer from {source} to {target}: {missing}")
+                continue
             shared = overlap.find(covered[source], covered[target])
             taught, untaught = _taught(tasks[source], shared)
             if untaught:
@@ -137,6 +140,15 @@ def pairs(tasks: Mapping[str, Task]) -> tuple[dict[str, Pair], list[str]]:
         said = "; ".join(notes) or f"{', '.join(tasks)} alone has nothing to be transferred to"
         raise ValueError(f"{said}. --labels and --store name data sets of two cohorts or more that share classes")
     return found, notes
+
+
+def _missing(tasks: Mapping[str, Task], source: str, target: str) -> str:
+    """Why the one cannot teach or the other not be scored; "" if both can."""
+    if not tasks[source].teaches:
+        return f"{source} has no records to learn from and to choose by: {tasks[source].counts}"
+    if not len(tasks[target].parts["test"].records):
+        return f"{target} has no records to be scored on: {tasks[target].counts}"
+    return ""
 
 
 def _taught(source: Task, shared: Overlap) -> tuple[Groups, list[str]]:
@@ -209,12 +221,14 @@ def evaluate(
         ratios: shares of the training records.
 
     Returns:
-        Each kind -> what `scoring.score` gives, with "threshold_from"; "transfer" and "in_domain" -> encoder -> share
-        -> the same, with "records" and "epochs" of the probe.
+        Each kind -> what `scoring.score` gives, with "threshold_from"; "transfer" and, if the target has records to
+        learn from, "in_domain" -> encoder -> share -> the same, with "records" and "epochs" of the probe.
     """
     weights = metrics.patient_weights(pair.task.parts["test"].patients)
     results: dict[str, dict] = {kind: _by_name(pair, target, kind, prompts, weights) for kind in kinds}
     for name, learnt in (("transfer", source), ("in_domain", target)):
+        if not learnt.task.teaches:
+            continue
         results[name] = {
             encoder: {
                 linear_probe.share(ratio): _probed(pair, learnt, target, encoder, ratio, weights) for ratio in ratios
@@ -226,12 +240,14 @@ def evaluate(
 
 def _by_name(pair: Pair, target: Domain, kind: str, prompts: Mapping[str, str] | None, weights: np.ndarray) -> dict:
     columns, scored = _columns(target.task, [codes for _, codes in pair.groups]), {}
-    for split in ("val", "test"):
+    chosen, origin = ("test", _ORACLE) if target.protocol == "merl" else ("val", "val")
+    if not len(target.task.parts[chosen].records):
+        chosen, origin = None, None
+    for split in {"test", chosen} - {None}:
         part = target.task.parts[split]
         scores, seen = zero_shot.scores(target.answers, target.task, part, target.view, kind, prompts)
         scored[split] = highest(scores, columns)[None], seen
-    chosen, origin = ("test", _ORACLE) if target.protocol == "merl" else ("val", "val")
-    cuts = scoring.thresholds(scored[chosen][0], pair.task.parts[chosen].labels, scored[chosen][1])
+    cuts = scoring.thresholds(scored[chosen][0], pair.task.parts[chosen].labels, scored[chosen][1]) if chosen else None
     return scoring.score(pair.task, *scored["test"], weights, cuts) | {"threshold_from": origin}
 
 

@@ -155,6 +155,37 @@ def test_a_probe_is_trained_once(domains, monkeypatch):
     assert len(trained) == 4  # of two encoders; each is what one pair transfers and the other compares with
 
 
+def without_records(one, *splits):
+    none = slice(0, 0)
+    labels = np.concatenate([one.task.parts[split].labels for split in SPLITS])
+    split = SPLITS | dict.fromkeys(splits, none)
+    return dataclasses.replace(one, task=make(one.task.name, one.task.codes, labels, split), _learnt={})
+
+
+def test_what_is_all_test_records_is_transferred_to_and_teaches_nothing(domains):
+    _, whole = score(domains)
+    domains["cpsc2018"] = without_records(domains["cpsc2018"], "train", "val")
+    pairs, notes = transfer.pairs({label: one.task for label, one in domains.items()})
+    assert list(pairs) == ["ptb_xl.super-to-cpsc2018"]
+    assert notes == [
+        "no transfer from cpsc2018 to ptb_xl.super: cpsc2018 has no records to learn from and to choose by: "
+        "0 / 0 / 200 (train / val / test)"
+    ]
+    _, results = score(domains)
+    assert set(results) == {"query", "transfer"}
+    assert results["transfer"] == whole["transfer"]
+    assert results["query"]["macro_auroc"] == whole["query"]["macro_auroc"]
+    assert results["query"]["threshold_from"] is None
+    assert "macro_f1" not in results["query"]
+
+
+def test_what_has_no_test_records_teaches_alone(domains):
+    domains["cpsc2018"] = without_records(domains["cpsc2018"], "test")
+    pairs, notes = transfer.pairs({label: one.task for label, one in domains.items()})
+    assert list(pairs) == ["cpsc2018-to-ptb_xl.super"]
+    assert "cpsc2018 has no records to be scored on: 300 / 100 / 0" in notes[0]
+
+
 def test_probes_learn_from_the_leads_that_they_are_told(domains):
     source = dataclasses.replace(domains["ptb_xl.super"], train_view="all", _learnt={})
     source.answers.asked.clear()
