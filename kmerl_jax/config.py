@@ -3,9 +3,51 @@
 `configs/vit_tiny.py` and its sisters call `base` and set the sizes of the encoder.
 """
 
+import math
+
 from ml_collections import ConfigDict
 
 RECIPES = ("demo", "ptb_xl", "mimic")
+
+_LEAST = {  # of numbers that count or weigh something; those of the model that only some methods have are their own
+    "seed": 0,
+    "data.min_report_words": 0,
+    "data.min_positives": 1,
+    "data.workers": 0,
+    "text.trainable_layers": 0,
+    "text.window": 1,
+    "model.width": 1,
+    "model.depth": 1,
+    "model.heads": 1,
+    "model.mlp_ratio": 1,
+    "model.lead_gain": 0,
+    "model.projection": 0,
+    "model.query_width": 1,
+    "model.query_depth": 1,
+    "model.query_heads": 1,
+    "model.query_head_width": 0,
+    "model.query_mlp_ratio": 1,
+    "loss.contrast": 0,
+    "loss.entities": 0,
+    "loss.views": 0,
+    "optimizer.weight_decay": 0,
+    "optimizer.warmup_steps": 0,
+    "train.batch_size": 1,
+    "train.microbatches": 1,
+    "train.steps": 0,
+    "train.epochs": 0,
+    "train.log_every": 1,
+    "train.validate_every": 1,
+    "train.validation_batches": 1,
+    "checkpoint.every": 1,
+    "checkpoint.keep": 2,
+    "mesh.fsdp": 1,
+    "evaluation.min_positives": 1,
+    "evaluation.batch_size": 1,
+    "evaluation.probe_records": 1,
+}
+_ABOVE_ZERO = ("loss.temperature", "optimizer.learning_rate", "optimizer.clip", "train.stall_s")
+_SHARES = ("text.dropout", "loss.view_dropout", "optimizer.b1", "optimizer.b2")
 
 
 def base(name: str, recipe: str) -> ConfigDict:
@@ -148,6 +190,27 @@ def merl(config: ConfigDict) -> ConfigDict:
     config.method = "merl"
     config.masking.update(min_leads=12, max_leads=12, masked_segments=0)
     return config
+
+
+def check_numbers(config: ConfigDict) -> None:
+    """Raises ValueError for the first number that is too small, too large, or none."""
+    for name, least in _LEAST.items():
+        value = _field(config, name)
+        if not least <= value < math.inf:
+            raise ValueError(f"{name}={value} is not {least} or more")
+    for name in _ABOVE_ZERO:
+        if not 0 < (value := _field(config, name)) < math.inf:
+            raise ValueError(f"{name}={value} is not above 0")
+    for name in _SHARES:
+        if not 0 <= (value := _field(config, name)) < 1:
+            raise ValueError(f"{name}={value} is not a share from 0 to below 1")
+    if not (config.train.steps or config.train.epochs):
+        raise ValueError("train.steps=0 and train.epochs=0 are no run: give the one or the other")
+
+
+def _field(config: ConfigDict, name: str):
+    section, _, field = name.rpartition(".")
+    return (config[section] if section else config)[field]
 
 
 def complete(saved: dict) -> ConfigDict:

@@ -63,14 +63,11 @@ def main() -> int:
 
 def train(config) -> None:
     """From a config to a table of results."""
+    check(config)  # what cannot be is said before any work is done
     mesh = sharding.make_mesh(config.mesh.fsdp)
     sharding.check_batch_size(config.train.batch_size, mesh, config.train.microbatches)
-    # What cannot be is said before any work is done.
-    check(config)
     for name in unread(config) if jax.process_index() == 0 else ():
-        log.warning(f"{name} is given, but method={config.method} does not look at it")
-    for leads in config.evaluation.lead_sets:
-        parse_leads(leads)
+        log.warning(f"{name} is given, but a run of method={config.method} with this config does not look at it")
     encoder = text_encoders.load(config.text, product_dtype(config.train.dtype), config.train.remat)
     store = pairs.open_store(config, command.Progress)
     with together.first_process_first():

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kmerl_jax.config import RECIPES
-from kmerl_jax.training.methods import build_model, unread
+from kmerl_jax.config import RECIPES, base, check_numbers
+from kmerl_jax.training.methods import build_model, check, unread
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.py"))
@@ -51,6 +51,63 @@ def test_what_a_method_does_not_look_at_is_said(path, recipe):
     ignored = {"kmerl": ["loss.views"], "merl": ["loss.entities"], "simclr": ["loss.entities", "loss.views"]}
     of_a_vit = ["model.width"] if config.model.encoder != "vit" else []
     assert sorted(unread(config)) == sorted(ignored[config.method] + of_a_vit)
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "ignored"),
+    [
+        ("vit_tiny", {"masking.masked_segments": 0, "masking.segments": "shared"}, ["masking.segments"]),
+        ("vit_tiny", {"data.token_length": 50, "masking.segments": "shared"}, []),
+        ("vit_tiny", {"text.dropout": 0.1, "text.pooling": "cls"}, ["text.dropout", "text.pooling"]),
+        ("vit_tiny", {"text.encoder": "a/b", "text.pooling": "cls", "text.window": 128}, []),
+        ("merl_vit_tiny", {"data.token_length": 50, "masking.segments": "shared"},
+         ["data.token_length", "masking.segments"]),
+        ("merl_vit_tiny", {"data.token_length": 50, "masking.masked_segments": 5}, []),
+        ("merl_vit_tiny", {"data.superclasses": False, "data.possible": "positive"},
+         ["data.possible", "data.superclasses"]),
+    ],
+)  # fmt: skip
+def test_what_nothing_looks_at_because_of_another_field_is_said_too(path, changes, ignored):
+    config = resolved(REPOSITORY / "configs" / f"{path}.py", "demo")
+    config.update_from_flattened_dict(changes)
+    assert sorted(unread(config)) == ignored
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("seed", -1, "seed=-1 is not 0 or more"),
+        ("model.width", 0, "model.width=0 is not 1 or more"),
+        ("loss.contrast", -1.0, r"loss\.contrast=-1\.0 is not 0 or more"),
+        ("loss.contrast", float("nan"), "loss.contrast=nan is not 0 or more"),
+        ("loss.temperature", 0.0, r"loss\.temperature=0\.0 is not above 0"),
+        ("optimizer.learning_rate", float("inf"), "learning_rate=inf is not above 0"),
+        ("optimizer.clip", 0.0, "clip=0.0 is not above 0"),
+        ("optimizer.b1", 1.0, "b1=1.0 is not a share from 0 to below 1"),
+        ("text.dropout", 1.5, "dropout=1.5 is not a share"),
+        ("train.log_every", 0, "log_every=0 is not 1 or more"),
+        ("train.validation_batches", 0, "validation_batches=0 is not 1 or more"),
+        ("train.steps", -5, "steps=-5 is not 0 or more"),
+        ("checkpoint.keep", 1, "keep=1 is not 2 or more"),
+        ("evaluation.batch_size", 0, "batch_size=0 is not 1 or more"),
+        ("evaluation.lead_sets", ("I", 12), "are no texts like '12' or 'I,II'"),
+        ("evaluation.lead_sets", (), "are no texts"),
+        ("evaluation.lead_sets", ("V9",), "unknown lead or lead set 'V9'"),
+    ],
+)
+def test_what_cannot_be(field, value, message):
+    config = base("x", "demo")
+    check(config)
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=message):
+        check(config)
+
+
+def test_a_run_has_a_length():
+    config = base("x", "demo")
+    config.train.update(steps=0, epochs=0)
+    with pytest.raises(ValueError, match="are no run"):
+        check_numbers(config)
 
 
 def test_the_papers_run():

@@ -37,10 +37,14 @@ class Masking:
     def __post_init__(self):
         if not 1 <= self.min_leads <= self.max_leads <= len(STANDARD):
             raise ValueError(
-                f"visible leads from {self.min_leads} to {self.max_leads}: the range must lie within 1 to 12"
+                f"masking.min_leads={self.min_leads} to masking.max_leads={self.max_leads} visible leads: the range "
+                "must lie within 1 to 12"
             )
         if not 0 <= self.masked_segments < SEGMENTS:
-            raise ValueError(f"{self.masked_segments} masked segments of {SEGMENTS}: at least one must stay")
+            raise ValueError(
+                f"masking.masked_segments={self.masked_segments} is not from 0 to {SEGMENTS - 1}: of {SEGMENTS} at "
+                "least one must stay"
+            )
 
     @property
     def tokens(self) -> int:

@@ -113,27 +113,23 @@ def build_model(config, dtype, remat: bool = False) -> KMerl:
         remat: whether layers compute again what their gradient needs; for training alone.
 
     Raises:
-        ValueError: a width that its heads do not divide, gains of negative spread, another encoder than a ViT, or
-            embeddings of the leads of joint tokens.
+        ValueError: a width that its heads do not divide, another encoder than a ViT, or embeddings of the leads of
+            joint tokens.
     """
     model = config.model
     if model.encoder != "vit":
         raise ValueError(f"model.encoder={model.encoder!r}: K-MERL's encoder is vit, over lead tokens")
-    for name in ("depth", "mlp_ratio", "projection", "query_width", "query_depth", "query_mlp_ratio"):
-        if model[name] < 1:
-            raise ValueError(f"model.{name}={model[name]} is not 1 or more")
-    divided = [(model.width, model.heads, "model.heads")]
-    if not model.query_head_width:
-        divided.append((model.query_width, model.query_heads, "model.query_heads"))
-    for width, heads, name in divided:
-        if heads < 1 or width % heads:
-            raise ValueError(f"{name}={heads} does not divide the width {width}")
-    if model.query_heads < 1 or model.query_head_width < 0:
-        raise ValueError(f"model.query_heads={model.query_heads} of model.query_head_width={model.query_head_width}")
+    if model.projection < 1:
+        raise ValueError(f"model.projection={model.projection} is not 1 or more")
+    if model.heads < 1 or model.width % model.heads:
+        raise ValueError(f"model.heads={model.heads} does not divide the width {model.width}")
+    if not model.query_head_width and model.query_width % model.query_heads:
+        raise ValueError(
+            f"model.query_heads={model.query_heads} does not divide the width {model.query_width}; "
+            "model.query_head_width=64 gives each head a width of its own"
+        )
     if config.data.tokenization == "joint" and (model.lead_embedding or model.lead_gain):
         raise ValueError("data.tokenization=joint has tokens of no lead: model.lead_embedding=False, model.lead_gain=0")
-    if not 0 <= model.lead_gain < float("inf"):
-        raise ValueError(f"model.lead_gain={model.lead_gain} is not a spread: 0 (no gains) or more")
     embedding = LeadEmbedding(
         model.width,
         model.lead_gain,

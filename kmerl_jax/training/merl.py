@@ -17,7 +17,14 @@ from kmerl_jax.training import losses
 from kmerl_jax.training.objective import Metrics, Outputs, ReportObjective
 from kmerl_jax.training.texts import Batch, Params, Texts
 
-UNREAD = ("loss.entities", "model.lead_", "model.query_", "model.temporal_embedding")
+UNREAD = (
+    "data.superclasses",
+    "data.possible",
+    "loss.entities",
+    "model.lead_",
+    "model.query_",
+    "model.temporal_embedding",
+)
 """Beginnings of fields that this method does not look at."""
 
 
@@ -102,9 +109,6 @@ def build_encoder(config, dtype, remat: bool = False) -> ResNet | Vit:
         return ResNet(model.encoder, dtype, remat)
     if model.encoder != "vit":
         raise ValueError(f"model.encoder={model.encoder!r} is not one of vit, {', '.join(DEPTHS)}")
-    for name in ("depth", "mlp_ratio"):
-        if model[name] < 1:
-            raise ValueError(f"model.{name}={model[name]} is not 1 or more")
     if model.heads < 1 or model.width % model.heads:
         raise ValueError(f"model.heads={model.heads} does not divide the width {model.width}")
     return Vit(model.width, model.depth, model.heads, model.mlp_ratio, dtype, remat)
@@ -116,15 +120,12 @@ def build_objective(
     """The objective; arguments as of `kmerl.build_objective`.
 
     Raises:
-        ValueError: a model without heads, a dropout that keeps nothing, or a batch in parts, each of which would have
-            statistics of its own.
+        ValueError: a model without heads, or a batch in parts, each of which would have statistics of its own.
     """
     del shards
     loss = config.loss
     if not model.projection:
         raise ValueError("model.projection=0 is an encoder without heads, which was imported; it cannot be trained")
-    if not 0 <= loss.view_dropout < 1:
-        raise ValueError(f"loss.view_dropout={loss.view_dropout} is not a share from 0 to below 1")
     if config.train.microbatches > 1:
         raise ValueError("train.microbatches: MERL normalises over the whole batch, which cannot be taken in parts")
     weights = loss.contrast, loss.views, loss.temperature, loss.direction, loss.duplicates, loss.view_dropout

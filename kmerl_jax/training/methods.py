@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
-from kmerl_jax.config import base
+from kmerl_jax.config import base, check_numbers
 from kmerl_jax.knowledge.queries import POSSIBLE
 from kmerl_jax.models import masking, tokens
 from kmerl_jax.models.bert import POOLINGS
 from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.merl import Merl
 from kmerl_jax.models.simclr import SimClr
+from kmerl_jax.signals.leads import parse_leads
 from kmerl_jax.training import kmerl, losses, merl, simclr
 from kmerl_jax.training.objective import Objective
 from kmerl_jax.training.optimizer import optimizer
@@ -98,12 +99,30 @@ def unread(config) -> list[str]:
     """Fields that are not as the recipe has them, and that the method does not look at all the same."""
     before, after = (flatten_dict(one.to_dict(), sep=".") for one in (base(config.name, config.recipe), config))
     before["text.encoder"] = after["text.encoder"]  # what reads no text refuses all but one
-    ignored = _method(config).UNREAD + (_OF_A_VIT if config.model.encoder != "vit" else ())
+    ignored = (*_method(config).UNREAD, *_unread_because(config))
     return [name for name, value in after.items() if name.startswith(ignored) and value != before[name]]
 
 
+def _unread_because(config) -> list[str]:
+    """Fields that nothing looks at because of what another field says."""
+    text, whole = config.text, not config.masking.masked_segments
+    fields = (
+        (_OF_A_VIT, config.model.encoder != "vit"),
+        (("masking.segments",), whole),
+        (("data.token_length",), whole and config.method != "kmerl"),  # their encoders have tokens of their own
+        (("text.pooling", "text.window"), text.encoder == "lexical"),
+        (("text.dropout",), not text.trainable_layers),
+    )
+    return [name for names, unread in fields if unread for name in names]
+
+
 def check(config) -> None:
-    """Raises ValueError for a field of the model, masking, tokens, losses or optimiser that cannot be."""
+    """Raises ValueError for a field that cannot be, before anything is read or made."""
+    check_numbers(config)
+    if not config.evaluation.lead_sets or not all(isinstance(leads, str) for leads in config.evaluation.lead_sets):
+        raise ValueError(f"evaluation.lead_sets={config.evaluation.lead_sets} are no texts like '12' or 'I,II'")
+    for leads in config.evaluation.lead_sets:
+        parse_leads(leads)
     build_objective(config, FrozenTexts(jnp.zeros((1, 1))))
     optimizer(config.optimizer, steps=1)
     for name, value, known in (

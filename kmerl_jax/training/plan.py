@@ -148,12 +148,12 @@ def plan(config, devices: int, kind: str) -> Plan:
     target = hardware.load(kind)
     if not 1 <= devices <= len(jax.devices()):
         raise ValueError(f"--devices={devices} is not within 1 to {len(jax.devices())}, the virtual devices")
+    check(config)
     mesh = sharding.make_mesh(config.mesh.fsdp, jax.devices()[:devices])
     sharding.check_batch_size(config.train.batch_size, mesh, config.train.microbatches)
     config = copy.deepcopy(config)
     if config.train.dtype == "auto":  # what it is there, not here
         config.train.dtype = "bfloat16"
-    check(config)
 
     texts, batch = _texts(config), batch_shapes(config)
     objective = build_objective(config, texts, devices)

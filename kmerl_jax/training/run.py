@@ -97,7 +97,7 @@ class Run:
     @property
     def begun(self) -> bool:
         """Whether there is a checkpoint to go on from."""
-        return any(path.name.isdecimal() for path in self.checkpoints.glob("*"))
+        return has_checkpoint(self.path)
 
     @property
     def checkpoints(self) -> Path:
@@ -162,6 +162,11 @@ class Run:
         with open(temporary, "wb") as out:
             np.save(out, content)
         temporary.replace(self.path / name)
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether a run directory has a checkpoint."""
+    return any(one.name.isdecimal() for one in (path / "checkpoints").glob("*"))
 
 
 def finished(path: Path) -> list[Path]:

@@ -80,7 +80,10 @@ def test_the_other_methods(config, way, demo_store, tmp_path):
     done = run(*flags, *SMALL, *shorter)
     assert done.returncode == 0, done.stderr
     method = config.partition("_")[0]
-    assert f"model.query_width is given, but method={method} does not look at it" in done.stdout + done.stderr
+    assert (
+        f"model.query_width is given, but a run of method={method} with this config does not look at it"
+        in done.stdout + done.stderr
+    )
     assert "model.width is given" not in done.stdout + done.stderr
     (file,) = (tmp_path / "run" / "results").glob("*.json")
     one = json.loads(file.read_text())["lead_sets"]["II"]
