@@ -47,7 +47,7 @@ def run(
         if rest and not arguments:
             raise flags.Error(f"unexpected argument {rest[0]!r}")
     except Exception as error:  # configs are Python: a bad one can raise anything
-        _fail(error, 2, debug, _config_error(error))
+        _fail(error, 2, debug, _flag_error(error))
     signal.signal(signal.SIGTERM, _terminate)
     status = None
     try:
@@ -97,9 +97,11 @@ def line_about(path: Path, error: Exception) -> str:
     return said if any(str(name) in said for name in (path, path.with_suffix(""))) else f"{path}: {said}"
 
 
-def _config_error(error: Exception) -> str | None:
-    """What is wrong with a config, out of the pages in which ml_collections says it; None if nothing is."""
+def _flag_error(error: Exception) -> str | None:
+    """What is wrong with flags or a config, where absl and ml_collections say it in their own terms; else None."""
     text = str(error)
+    if missing := re.match(r"flag --(\S+)=None: ", text):
+        return f"--{missing[1]} is missing, which must be given; --help shows all flags"
     if "Traceback (most recent call last)" in text:
         return text.strip().splitlines()[-1].partition(": ")[2]
     if isinstance(error, AttributeError | KeyError) and (field := re.search(r"'(\w+)", text)):

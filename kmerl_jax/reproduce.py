@@ -57,6 +57,8 @@ def main() -> int:
     planned = runs.needed(tables.values(), _RECIPE.value, common(), _SEEDS.value, root)
     if _STORE.value or not (_SLURM.value or _DRY_RUN.value):  # a plan needs nothing to be scored on
         check_scoring(tables, planned[0].store)
+    if not (_SLURM.value or _DRY_RUN.value):
+        check_training(planned, root)
     if _SLURM.value:
         print(runs.slurm(planned), end="")
         return 0
@@ -82,14 +84,7 @@ def asked_tables() -> dict[str, Table]:
         if name not in TABLES:
             raise ValueError(f"--table: unknown {name!r}; there are {', '.join(TABLES)}")
     tables = {name: TABLES[name] for name in _TABLE.value}
-    if _ROWS.value is None:
-        return tables
-    chosen = {name: table.only(_ROWS.value) for name, table in tables.items()}
-    for name, table in chosen.items():
-        if len(table.rows) == 1:
-            there = "; ".join(row.label for row in tables[name].rows)
-            raise ValueError(f"--rows={_ROWS.value} finds no row of table {name}; there are {there}")
-    return chosen
+    return {name: table.only(_ROWS.value) for name, table in tables.items()} if _ROWS.value else tables
 
 
 def common() -> dict[str, object]:
@@ -102,6 +97,21 @@ def common() -> dict[str, object]:
     return changes
 
 
+def check_training(planned: list, root: Path) -> None:
+    """Raises ValueError or FileNotFoundError for what would stop every run at its start.
+
+    Args:
+        planned: the runs.
+        root: their folder.
+    """
+    if root.is_file():
+        raise ValueError(f"--runs={root} is a file; it names a folder")
+    store = planned[0].store
+    makes_itself = _RECIPE.value == "demo" and not _PRETRAINING.value
+    if not (makes_itself or store.exists() or all(run.done for run in planned)):
+        raise FileNotFoundError(f"{store} not found, which the runs learn from; prepare makes it")
+
+
 def check_scoring(tables: dict[str, Table], pretraining: Path) -> None:
     """Raises ValueError or FileNotFoundError for what would stop the scoring, before hours of training.
 
@@ -110,6 +120,7 @@ def check_scoring(tables: dict[str, Table], pretraining: Path) -> None:
         pretraining: the store that is scored on if no other is named; the demo's may not have been made yet.
     """
     from kmerl_jax.evaluation import zero_shot
+    from kmerl_jax.evaluation.downstream import TASKS
 
     columns = [column for table in tables.values() for column in table.columns]
     rows = [row for table in tables.values() for row in table.rows]
@@ -123,15 +134,16 @@ def check_scoring(tables: dict[str, Table], pretraining: Path) -> None:
     if _OUT.value and Path(_OUT.value).is_file():
         raise ValueError(f"--out={_OUT.value} is a file; it names a folder")
     for flag, read, what in (
-        (_PROMPTS, any(row.prompts for row in rows), "is asked in fig8"),
+        (_PROMPTS, any(row.prompts for row in rows), "are asked in fig8"),
+        (_SPLITS, any(label in TASKS for label in labels()), "are of PTB-XL's, CPSC2018's and CSN's labels"),
         (_EPOCHS, any(row.encoder == "supervised" for row in rows), "are those of a row of table 1"),
         (_BESIDE, any(table.curve for table in tables.values()), "is drawn in the picture of fig6"),
     ):
         if flag.value and not read:
-            raise ValueError(f"--{flag.name} {what}, which is not asked for")
+            raise ValueError(f"--{flag.name} {what}: nothing that is asked for reads it")
     beside()
     prompts = zero_shot.read_prompts(Path(_PROMPTS.value)) if _PROMPTS.value else None
-    if not _STORE.value and not pretraining.exists() and _RECIPE.value == "demo":
+    if not (_STORE.value or _PRETRAINING.value or pretraining.exists()) and _RECIPE.value == "demo":
         if labels() != ["demo"]:
             raise ValueError(f"--labels={','.join(labels())} need --store: what makes itself has the labels demo")
         return
@@ -205,15 +217,15 @@ def write(name: str, table: Table, root: Path, failed: dict) -> tuple[Path, bool
     found = score(scorer, table, of, reasons)
     for line in page.gains(table, found):
         log.info(line)
-    by_labels = any(run.texts_from_labels for _, each in of for run in each if run.done)
+    learnt = [run for _, each in of for run in each if run.done]
     out = Path(_OUT.value) if _OUT.value else root / "tables" / _RECIPE.value
     origin = {
         "runs": {row.label: [str(run.folder) for run in each] for row, each in of},
         "stores": {label: store.checksum for label, (store, _) in tasks.items()},
         "version": __version__,
     }
-    said, curves = about(table, tasks, count, by_labels), beside() if table.curve else ()
-    return page.write(out, name, table, found, said, reasons, origin, curves), not reasons
+    said = about(table, tasks, count, learnt)
+    return page.write(out, name, table, found, said, reasons, origin, beside() if table.curve else ()), not reasons
 
 
 def score(scorer, table: Table, of: list, reasons: dict[str, str]) -> dict:
@@ -237,16 +249,27 @@ def score(scorer, table: Table, of: list, reasons: dict[str, str]) -> dict:
     return found
 
 
-def about(table: Table, tasks: dict, seeds: int, by_labels: bool) -> list[str]:
-    """What the numbers are of, in a few lines; of runs whose texts were made from labels, or not."""
-    simulated = all("simulation" in store.manifest["about"] for store, _ in tasks.values())
-    rehearsal = f"Recipe {_RECIPE.value}"
-    if _RECIPE.value == "demo":
-        rehearsal = "A rehearsal on simulated ECGs" + ", scored on others" * (not simulated)
-    rehearsal += ", whose texts are made from labels: not zero-shot" * by_labels
+def about(table: Table, tasks: dict, seeds: int, learnt: list) -> list[str]:
+    """What the numbers are of, in a few lines.
+
+    Args:
+        table: its rows and columns.
+        tasks: label -> store and task that is scored.
+        seeds: of each row.
+        learnt: the runs that are done.
+    """
+    cohorts = dict.fromkeys(run.cohort for run in learnt)
+    real = not all("simulation" in store.manifest["about"] for store, _ in tasks.values())
+    if "demo" in cohorts:
+        where = "A rehearsal on simulated ECGs" + ", scored on others" * real
+    else:
+        where = f"Pretrained on {', '.join(cohorts) or 'nothing'}" + ", scored on simulated ECGs" * (not real)
+    where += f" (recipe {_RECIPE.value})" * (_RECIPE.value not in cohorts)
+    where += ", whose texts are made from labels: not zero-shot" * any(run.texts_from_labels for run in learnt)
     length = f"{_STEPS.value:,} steps" if _STEPS.value else "the recipe's own length"
+    groups = any(column.group for column in table.columns)
     scored = [
-        f"{label}: {len(task.scored.records):,} {task.split} records, {len(task.names)} classes"
+        f"{label}: {len(task.scored.records):,} {task.split} records, {classes(task, groups)} classes"
         for label, (_, task) in tasks.items()
     ]
     supervised = any(row.encoder == "supervised" for row in table.rows)
@@ -255,13 +278,23 @@ def about(table: Table, tasks: dict, seeds: int, by_labels: bool) -> list[str]:
         for note in task.notes:
             notes.setdefault(note, []).append(label)
     return [
-        f"{rehearsal}; runs of {length}, {seeds} seed{'s' * (seeds > 1)} a row",
+        f"{where}; runs of {length}, {seeds} seed{'s' * (seeds > 1)} a row",
         f"{'; '.join(scored)}. In brackets 95 % intervals over patients; after ± the deviation over seeds, "
-        "which is in no interval",
+        "which is in no interval. A class keeps its value in the draws without any record of it",
         *(f"{', '.join(labels)}: {note}" for note, labels in notes.items()),
         *[f"Supervised: {supervised_epochs()} epochs of one draw of each share"] * supervised,
         f"`python -m kmerl_jax.reproduce {shlex.join(sys.argv[1:])}`",
     ]
+
+
+def classes(task, groups: bool) -> str:
+    """How many classes are in a mean, of how many: not those that no scored record has, or has not; nor, but for a
+    table of groups, those that the training reports leave out on purpose."""
+    labels = task.scored.labels
+    defined = ((labels == 1).any(0) & (labels == 0).any(0)).tolist()
+    held_out = () if groups else task.unseen
+    count = sum(there and name not in held_out for name, there in zip(task.names, defined, strict=True))
+    return f"{count} of {len(task.names)}" if count < len(task.names) else str(count)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 import flax.traverse_util
 
 from kmerl_jax.reproduction.table import Row, Table
-from kmerl_jax.training.run import FREE, finished
+from kmerl_jax.training.run import FREE, finished, has_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +57,25 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """Whether it has been trained and scored to its end."""
-        return bool(finished(self.folder))
+        """Whether it has been trained and scored to its end, is still there, and learnt what its store holds now."""
+        if not (finished(self.folder) and has_checkpoint(self.folder)):
+            return False
+        manifest = self.store / "manifest.json"  # a store that has gone is nothing that changed
+        return not manifest.is_file() or json.loads(manifest.read_text())["plan"] == self._learnt["store_plan"]
 
     @property
     def texts_from_labels(self) -> bool:
         """Of a run that is done: whether its texts were made from labels; scores by name are not zero-shot then."""
-        return json.loads((self.folder / "entities.json").read_text())["texts_from_labels"]
+        return self._learnt["texts_from_labels"]
+
+    @property
+    def cohort(self) -> str:
+        """Of a run that is done: what it learnt from."""
+        return self._learnt["cohort"]
+
+    @property
+    def _learnt(self) -> dict:
+        return json.loads((self.folder / "entities.json").read_text())
 
     @property
     def arguments(self) -> list[str]:

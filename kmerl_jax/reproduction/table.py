@@ -76,11 +76,14 @@ class Table:
         """The first row, and those whose label a regular expression finds.
 
         Raises:
-            ValueError: it is no regular expression.
+            ValueError: it is no regular expression, or finds no row.
         """
-        first, *others = self.rows
+        first = self.rows[0]
         try:
-            chosen = [row for row in others if re.search(pattern, row.label)]
+            found = [row for row in self.rows if re.search(pattern, row.label)]
         except re.error as error:
             raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
-        return dataclasses.replace(self, rows=(first, *chosen))
+        if not found:
+            there = "; ".join(row.label for row in self.rows)
+            raise ValueError(f"{pattern!r} finds no row of {self.title!r}; there are {there}")
+        return dataclasses.replace(self, rows=(first, *(row for row in found if row is not first)))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kmerl_jax.cohorts.store import Store
+from kmerl_jax.evaluation import experiment
 from tests.commands.forks import run
 from tests.evaluation.conftest import rewritten
 
@@ -44,7 +45,7 @@ def test_runs_that_are_done_are_scored_and_a_row_that_cannot_be_is_named(small_r
         (folder / "results").mkdir()
         (folder / "results" / "zero_shot.json").write_text("{}")
         if n == 1:
-            shutil.rmtree(folder / "checkpoints")
+            (folder / "entities.npy").write_bytes(b"cut")
     done = reproduce(*how)
     assert done.returncode == 1
     assert "3 runs, 3 of them done" in done.stdout
@@ -52,11 +53,16 @@ def test_runs_that_are_done_are_scored_and_a_row_that_cannot_be_is_named(small_r
     assert done.stdout.splitlines()[-1] == f"page: {page}"
     text = page.read_text()
     assert "A rehearsal on simulated ECGs; runs of the recipe's own length, 1 seed a row" in text
+    task = experiment.open_tasks([demo_store], ["demo"], None, "raw")["demo"][1]
+    labels, held_out = task.scored.labels, [name in task.unseen for name in task.names]
+    varied = [len({0, 1} & set(labels[:, n])) == 2 and not held_out[n] for n in range(len(task.names))]
+    assert 0 < sum(varied) < len(varied)
+    assert f"{len(labels)} test records, {sum(varied)} of {len(varied)} classes" in text
     facts = json.loads(page.with_suffix(".json").read_text())
     one, two, three = ({(s["name"], s["task"]): s["value"] for s in row["scores"]} for row in facts["rows"])
     assert set(one) == {(name, task) for name in ("1 lead", "12 leads") for task in ("demo", "mean")}
     assert two == {}
-    assert "has no checkpoint yet" in facts["failed"]["without the contrast"]
+    assert "entities.npy" in facts["failed"]["without the contrast"]
     assert three["12 leads", "demo"] != one["12 leads", "demo"]  # asked by cosine
     assert (page.with_suffix(".png")).exists()
 
@@ -87,12 +93,16 @@ def test_rates_are_compared_on_validation_records(small_run, demo_store, tmp_pat
         (["--table=fig8"], "--prompts names MERL's CKEPE_prompt.json"),
         (["--table=1", "--store=nowhere"], "nowhere not found"),
         (["--table="], "--table: unknown ''; there are 1, 2a, 2b"),
-        (["--table=1,2a", "--rows=ViT"], "--rows=ViT finds no row of table 2a; there are K-MERL; without the contrast"),
+        (["--table=1,2a", "--rows=ViT"], "'ViT' finds no row of 'losses'; there are K-MERL; without the contrast"),
         (["--table=1", "--rows=(ViT"], "'(ViT' is no regular expression"),
         (["--table=2a", "--labels=cpsc2018"], "--labels=cpsc2018 need --store"),
         (["--table=2a", "--out=README.md"], "--out=README.md is a file"),
         (["--table=2a", "--beside=README.md"], "--beside is drawn in the picture of fig6"),
-        (["--table=2a", "--prompts=README.md"], "--prompts is asked in fig8"),
+        (["--table=2a", "--prompts=README.md"], "--prompts are asked in fig8: nothing that is asked for reads it"),
+        (["--table=2a", "--splits=configs"], "--splits are of PTB-XL's, CPSC2018's and CSN's labels: nothing"),
+        (["--table=2a", "--pretraining_store=nowhere"], "nowhere"),
+        (["--table=2a", "--runs=README.md"], "--runs=README.md is a file"),
+        (["--steps=3"], "--table is missing, which must be given"),
         (["--table=1", "--rows=random", "--supervised_epochs=3"], "--supervised_epochs are those of a row of table 1"),
         (["--table=fig6", "--beside=README.md"], "--beside=README.md is not JSON"),
         (["--table=fig6", "--beside=tests/golden/vit_tiny-demo.json"], "is not the fig6.json that"),
@@ -100,8 +110,8 @@ def test_rates_are_compared_on_validation_records(small_run, demo_store, tmp_pat
     ],
 )
 def test_what_would_stop_it_is_said_before_anything_is_trained(arguments, message, tmp_path):
-    done = reproduce(*arguments, f"--runs={tmp_path}")
-    assert done.returncode == 1
+    done = reproduce(f"--runs={tmp_path}", *arguments)
+    assert done.returncode == (2 if arguments == ["--steps=3"] else 1)
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())

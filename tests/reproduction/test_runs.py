@@ -69,6 +69,29 @@ def test_a_config_that_is_not_there():
         runs.needed([table], "demo", {}, None, ROOT)
 
 
+def make_done(folder, store_plan=None):
+    """What a run leaves behind that is trained and scored to its end."""
+    (folder / "results").mkdir(parents=True)
+    (folder / "results" / "zero_shot.json").write_text("{}")
+    (folder / "checkpoints" / "3").mkdir(parents=True)
+    (folder / "entities.json").write_text(json.dumps({"store_plan": store_plan}))
+
+
+def test_a_run_is_done_if_it_is_still_there_and_its_store_is_the_same(tmp_path):
+    (run,) = runs.needed([TWO], "demo", {"data.store": str(tmp_path / "store")}, 1, tmp_path / "runs")[:1]
+    assert not run.done
+    make_done(run.folder, {"seed": 1})
+    assert run.done  # a store that has gone is not another one
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "manifest.json").write_text(json.dumps({"plan": {"seed": 1}}))
+    assert run.done
+    (tmp_path / "store" / "manifest.json").write_text(json.dumps({"plan": {"seed": 2}}))
+    assert not run.done
+    (tmp_path / "store" / "manifest.json").unlink()
+    (run.folder / "checkpoints" / "3").rmdir()
+    assert not run.done
+
+
 @pytest.fixture
 def trainer(tmp_path, monkeypatch):
     """Stands in for Python: leaves results behind, or an error if the entity loss is left out."""
@@ -78,7 +101,7 @@ def trainer(tmp_path, monkeypatch):
 for word in "$@"; do case "$word" in --workdir=*) folder="${word#--workdir=}";; esac; done
 mkdir -p "$folder/results"; echo "$@" >> "$folder/asked"
 case "$*" in *loss.entities=0.0*) echo "error: out of luck" >&2; exit 1;; esac
-echo '{}' > "$folder/results/zero_shot.json"
+echo '{}' > "$folder/results/zero_shot.json"; mkdir -p "$folder/checkpoints/3"; echo '{}' > "$folder/entities.json"
 """
     )
     script.chmod(0o755)
@@ -106,8 +129,7 @@ def test_the_slurm_array_is_of_what_is_missing(trainer, tmp_path):
     """Each of its tasks runs one command, as the shell reads it."""
     planned = runs.needed([TWO, ONE], "demo", {"note": "it's 'one'"}, 1, trainer)
     done = planned[0]
-    (done.folder / "results").mkdir(parents=True)
-    (done.folder / "results" / "zero_shot.json").write_text("{}")
+    make_done(done.folder)
     script = tmp_path / "array.sh"
     script.write_text(runs.slurm(planned))
     assert {"#SBATCH --array=0-1", "#SBATCH --requeue", "#SBATCH --signal=TERM@120"} <= set(
@@ -142,7 +164,6 @@ def test_the_array_is_for_slurm(trainer, tmp_path):
 def test_nothing_is_missing(trainer):
     planned = runs.needed([ONE], "demo", {}, 1, trainer)
     for run in planned:
-        (run.folder / "results").mkdir(parents=True)
-        (run.folder / "results" / "zero_shot.json").write_text(json.dumps({}))
+        make_done(run.folder)
     with pytest.raises(ValueError, match="all 2 runs are done"):
         runs.slurm(planned)
