@@ -35,7 +35,7 @@ def write(opened: Pretrained, out: Path) -> None:
         names,
         opened.encoder.embed(names),
         found,
-        card.card(out.name, config, opened.step, opened.trained_on, found),
+        card.card(out.name, config, opened.step, opened.trained_on, found, bool(opened.model.scores)),
     )
 
 

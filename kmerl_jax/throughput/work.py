@@ -56,8 +56,10 @@ def of_training(config, queries: int, bert: BertSizes, name_tokens: int) -> dict
         "heads" in place of the second and third.
 
     Raises:
-        ValueError: tokens of all leads at once, of which there are as many as the leads happen to show.
+        ValueError: tokens of all leads at once, of which there are as many as the leads happen to show; or a method
+            whose work is not known here.
     """
+    _check_method(config)
     text, model = config.text, config.model
     texts = _learnt if text.trainable_layers else _given
     rules, batch = methods.rules(config), config.train.batch_size
@@ -92,6 +94,7 @@ def of_training(config, queries: int, bert: BertSizes, name_tokens: int) -> dict
 
 def of_inference(config, leads: int, queries: int, text_width: int) -> dict[str, float]:
     """FLOPs of the answers to all queries about one ECG that shows so many leads, by part; raises as `of_training`."""
+    _check_method(config)
     if config.method == "simclr":
         return {"encoder": _over_all_leads(config.model).forward}
     if config.method == "merl":  # whatever is shown, it sees all leads
@@ -107,6 +110,11 @@ def of_inference(config, leads: int, queries: int, text_width: int) -> dict[str,
         "encoder": _encoder(config, tokens).forward,
         "query network": (_query_network(config.model, tokens, queries, 1) + names).forward,
     }
+
+
+def _check_method(config) -> None:
+    if config.method not in ("kmerl", "merl", "simclr"):
+        raise ValueError(f"method={config.method}: its work on paper is not known in throughput/work.py")
 
 
 def of_texts(bert: BertSizes, lengths: Sequence[int], pooling: str) -> float:

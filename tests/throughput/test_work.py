@@ -67,6 +67,15 @@ def test_tokens_of_all_leads_are_not_counted():
         work.of_training(config, Q, BERT, NAME)
 
 
+def test_the_work_of_another_method_is_not_made_up():
+    config = config_of(1, 3)
+    config.method = "mine"
+    with pytest.raises(ValueError, match="method=mine: its work on paper is not known"):
+        work.of_training(config, Q, BERT, NAME)
+    with pytest.raises(ValueError, match="method=mine: its work on paper is not known"):
+        work.of_inference(config, 12, Q, 768)
+
+
 def merl_of(encoder):
     config = merl(config_of(1, 1))
     config.model.encoder = encoder
