@@ -121,7 +121,8 @@ def convert(tensors: Mapping[str, np.ndarray], config: ConfigDict) -> dict:
         config: of `config_of`.
 
     Raises:
-        ValueError: a tensor is missing, has another shape, or has no place; the message names it.
+        ValueError: a tensor is missing, has another shape, or has no place, or a variance is below 0; the message names
+            it.
     """
     left = {name for name in tensors if not name.startswith(TEXT) and not _UNUSED.match(name)}
     for name in sorted(left):
@@ -148,6 +149,8 @@ def convert(tensors: Mapping[str, np.ndarray], config: ConfigDict) -> dict:
             x = _tensor(path, take)
         if x.shape != needed.shape:
             raise ValueError(f"{path} is of shape {x.shape} in the checkpoint, and {needed.shape} in {config.name}")
+        if path.endswith(".variance") and (x < 0).any():
+            raise ValueError(f"{path} of the checkpoint is below 0, which no variance is")
         params[path] = np.ascontiguousarray(x, np.float32)
     if left:
         more = f" and {len(left) - 1} more" if len(left) > 1 else ""
@@ -163,7 +166,7 @@ def convert_text(tensors: Mapping[str, np.ndarray], encoder: TextEncoder) -> dic
         encoder: a BERT of the same sizes.
 
     Raises:
-        ValueError: a tensor is missing or left over, or the projector of texts takes others.
+        ValueError: a tensor is missing or left over, all are, or the projector of texts takes others.
     """
     wanted = tensors["proj_t.0.weight"].shape[1]
     if not isinstance(encoder, BertEncoder):
@@ -174,6 +177,8 @@ def convert_text(tensors: Mapping[str, np.ndarray], encoder: TextEncoder) -> dic
             "names the one that it was trained with"
         )
     own = {name.removeprefix(TEXT): x for name, x in tensors.items() if name.startswith(TEXT)}
+    if not own:
+        raise ValueError(f"the checkpoint has heads and no text encoder ({TEXT}*), which a *_ckpt.pth of MERL has")
     params = checkpoint.convert(own, encoder.bert)
     same = jax.tree.map(np.array_equal, params, encoder.weights)
     return None if all(jax.tree.leaves(same)) else params

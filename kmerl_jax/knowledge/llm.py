@@ -98,12 +98,13 @@ class Server:
         rejected: list[str] = []
         failure = None
         for done, (question, result) in enumerate(self._ask(new), start=1):
+            if isinstance(result, Exception):
+                failure = failure or result
+                continue
             if isinstance(result, Answer):
                 self._keep(question, result)
-            elif isinstance(result, str):
-                rejected.append(result)
             else:
-                failure = failure or result
+                rejected.append(result)
             progress(done, len(new))
         if failure:
             raise failure

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -138,9 +139,12 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
     except ImportError as error:
         raise ValueError(f"{path} needs PyTorch to be read: pip install torch (its CPU build is enough)") from error
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of files that PyTorch did not write: the error says it
+            held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling errors are of many kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "Weights only load failed" in reason:  # and how to run what is in it: no advice of ours
+            reason = "it is no file of PyTorch, or holds more than tensors"
         raise ValueError(f"{path} cannot be read as weights alone ({reason})") from error
     if isinstance(held, dict):
         held = held.get("model_state_dict", held)
@@ -148,7 +152,12 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} holds no named tensors")
     tensors = {}
     for name, x in held.items():
-        if not isinstance(name, str) or not isinstance(x, torch.Tensor) or x.is_complex():
+        if (
+            not isinstance(name, str)
+            or not isinstance(x, torch.Tensor)
+            or x.is_complex()
+            or x.layout is not torch.strided
+        ):
             raise ValueError(f"{path} holds {name!r}, which is no tensor of weights")
         if not x.isfinite().all():
             raise ValueError(f"{path}: {name!r} holds numbers that are not finite")

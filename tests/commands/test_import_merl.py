@@ -129,6 +129,16 @@ def test_a_text_encoder_that_is_no_bert(published, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_checkpoint_without_its_text_encoder(published, bert, tmp_path):
+    state = torch.load(published / "vit_ckpt.pth", weights_only=True)
+    torch.save({name: x for name, x in state.items() if not name.startswith("lm_model.")}, tmp_path / "x_ckpt.pth")
+    arguments = f"--checkpoint={tmp_path / 'x_ckpt.pth'}", f"--out={tmp_path / 'x'}", f"--text_encoder={bert}"
+    done = run(*arguments, module="import_merl")
+    assert done.returncode == 1
+    assert "has heads and no text encoder (lm_model.*)" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

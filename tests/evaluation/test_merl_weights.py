@@ -98,6 +98,7 @@ def test_an_encoder_alone_cannot_be_trained(tmp_path):
         (lambda state: state.pop("downconv.bias"), "has no 'downconv.bias'"),
         (lambda state: state.update(more=torch.zeros(2)), "'more' of the checkpoint has no place"),
         (lambda state: state.update({"linear1.weight": torch.zeros(32, 7)}), r"views_0.kernel is of shape \(7, 32\)"),
+        (lambda state: state["ecg_encoder.bn1.running_var"].neg_(), "norm.variance of the checkpoint is below 0"),
         (lambda state: state.pop("ecg_encoder.layer3.1.conv1.weight"), "none of MERL's encoders"),
         (lambda state: state.update({"downconv.bias": torch.zeros(32, dtype=torch.int64)}), "is no array of weights"),
         (lambda state: state.update({"downconv.bias": torch.zeros(())}), "is no array of weights"),
@@ -133,12 +134,13 @@ class Harmful:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"ecg_encoder.conv1.weight": Harmful()}, "cannot be read as weights alone"),
+        ({"ecg_encoder.conv1.weight": Harmful()}, "it is no file of PyTorch, or holds more than tensors"),
         ([1, 2], "holds no named tensors"),
         ({}, "holds no named tensors"),
         ({"a": 1}, "'a', which is no tensor of weights"),
         ({1: torch.zeros(2)}, "1, which is no tensor of weights"),
         ({"a": torch.zeros(2, dtype=torch.complex64)}, "'a', which is no tensor of weights"),
+        ({"a": torch.eye(2).to_sparse()}, "'a', which is no tensor of weights"),
         ({"a": torch.tensor([0.0, float("nan")])}, "'a' holds numbers that are not finite"),
     ],
 )
