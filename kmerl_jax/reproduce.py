@@ -55,10 +55,11 @@ def main() -> int:
     tables = asked_tables()
     root = Path(_RUNS.value)
     planned = runs.needed(tables.values(), _RECIPE.value, common(), _SEEDS.value, root)
-    if _STORE.value or not (_SLURM.value or _DRY_RUN.value):  # a plan needs nothing to be scored on
-        check_scoring(tables, planned[0].store)
-    if not (_SLURM.value or _DRY_RUN.value):
+    plan = _SLURM.value or _DRY_RUN.value
+    if not plan:
         check_training(planned, root)
+    if _STORE.value or not plan:  # a plan needs nothing to be scored on
+        check_scoring(tables, planned[0].store)
     if _SLURM.value:
         print(runs.slurm(planned), end="")
         return 0

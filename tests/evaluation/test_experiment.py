@@ -271,14 +271,17 @@ def test_domain_transfer(run, demo, rhythm, tmp_path):
     assert evidence.gather(tmp_path) == []  # what it scores are groups of classes, no findings
 
 
-def test_what_cannot_be_transferred_is_told_before_anything_is_computed(run, demo, rhythm, demo_store, tmp_path):
+def test_what_cannot_be_transferred_is_told(run, demo, rhythm, demo_store, tmp_path):
     with pytest.raises(ValueError, match="demo alone has nothing to be transferred to"):
         evaluate(run, demo, kind="domain_transfer")
     table = Store(demo_store).table.copy()
     table.loc[table["split"] == "val", "split"] = "train"
     tasks = experiment.open_tasks([rewritten(demo_store, tmp_path / "store", table).path], ["demo"], None, "raw")
-    with pytest.raises(ValueError, match="needs records to learn from, to choose by and to be scored on"):
-        evaluate(run, tasks | rhythm, kind="domain_transfer")
+    changes = {"ratios": (1.0,), "encoders": ("pretrained",), "leads": {"II": ("II",)}}
+    results = evaluate(run, tasks | rhythm, kind="domain_transfer", **changes)
+    assert list(results["tasks"]) == ["ptb_xl.rhythm-to-demo"]  # the other way there is nothing to choose by
+    assert list(results["tasks"]["ptb_xl.rhythm-to-demo"]["lead_sets"]["II"]) == ["query", "transfer"]
+    assert any("demo has no records to learn from and to choose by" in note for note in results["not_comparable"])
 
 
 def test_the_page(run, rhythm, tmp_path):
