@@ -56,10 +56,10 @@ def main() -> int:
     root = Path(_RUNS.value)
     planned = runs.needed(tables.values(), _RECIPE.value, common(), _SEEDS.value, root)
     plan = _SLURM.value or _DRY_RUN.value
-    if not plan:
-        check_training(planned, root)
     if _STORE.value or not plan:  # a plan needs nothing to be scored on
         check_scoring(tables, planned[0].store)
+    if not plan:
+        check_training(planned, root)
     if _SLURM.value:
         print(runs.slurm(planned), end="")
         return 0
