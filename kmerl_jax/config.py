@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 RECIPES = ("demo", "ptb_xl", "mimic")
 
-_LEAST = {  # of numbers that count or weigh something; those of the model that only some methods have are their own
+_LEAST = {  # of numbers that count or weigh something
     "seed": 0,
     "data.min_report_words": 0,
     "data.min_positives": 1,
@@ -192,12 +192,16 @@ def merl(config: ConfigDict) -> ConfigDict:
     return config
 
 
+def check_sizes(config: ConfigDict, beginning: str = "") -> None:
+    """Raises ValueError for the first number of the fields of some beginning that is too small, infinite, or none."""
+    for name, least in _LEAST.items():
+        if name.startswith(beginning) and not least <= (value := _field(config, name)) < math.inf:
+            raise ValueError(f"{name}={value} is not {least} or more")
+
+
 def check_numbers(config: ConfigDict) -> None:
     """Raises ValueError for the first number that is too small, too large, or none."""
-    for name, least in _LEAST.items():
-        value = _field(config, name)
-        if not least <= value < math.inf:
-            raise ValueError(f"{name}={value} is not {least} or more")
+    check_sizes(config)
     for name in _ABOVE_ZERO:
         if not 0 < (value := _field(config, name)) < math.inf:
             raise ValueError(f"{name}={value} is not above 0")

@@ -76,6 +76,14 @@ def test_what_nothing_looks_at_because_of_another_field_is_said_too(path, change
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("model.heads", 5, "model.heads=5 does not divide the width 192"),
+        ("model.query_heads", 0, "model.query_heads=0"),
+        ("masking.max_leads", 13, "within 1 to 12"),
+        ("masking.masked_segments", 50, "at least one must stay"),
+        ("data.normalization", "robust", "mv, zscore, minmax"),
+        ("data.possible", "negative", "unknown, positive"),
+        ("loss.direction", "t2e", "symmetric, e2t"),
+        ("train.dtype", "float16", "float16"),
         ("seed", -1, "seed=-1 is not 0 or more"),
         ("model.width", 0, "model.width=0 is not 1 or more"),
         ("loss.contrast", -1.0, r"loss\.contrast=-1\.0 is not 0 or more"),
@@ -101,6 +109,14 @@ def test_what_cannot_be(field, value, message):
     config.update_from_flattened_dict({field: value})
     with pytest.raises(ValueError, match=message):
         check(config)
+
+
+@pytest.mark.parametrize(("field", "value"), [("model.depth", 0), ("model.query_heads", 0), ("model.lead_gain", -1.0)])
+def test_a_model_that_is_handed_on_is_not_built_with_what_cannot_be(field, value):
+    config = base("x", "demo")
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=f"{field}={value} is not"):
+        build_model(config)
 
 
 def test_a_run_has_a_length():

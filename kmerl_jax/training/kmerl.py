@@ -121,7 +121,7 @@ def build_model(config, dtype, remat: bool = False) -> KMerl:
         raise ValueError(f"model.encoder={model.encoder!r}: K-MERL's encoder is vit, over lead tokens")
     if model.projection < 1:
         raise ValueError(f"model.projection={model.projection} is not 1 or more")
-    if model.heads < 1 or model.width % model.heads:
+    if model.width % model.heads:
         raise ValueError(f"model.heads={model.heads} does not divide the width {model.width}")
     if not model.query_head_width and model.query_width % model.query_heads:
         raise ValueError(

@@ -109,7 +109,7 @@ def build_encoder(config, dtype, remat: bool = False) -> ResNet | Vit:
         return ResNet(model.encoder, dtype, remat)
     if model.encoder != "vit":
         raise ValueError(f"model.encoder={model.encoder!r} is not one of vit, {', '.join(DEPTHS)}")
-    if model.heads < 1 or model.width % model.heads:
+    if model.width % model.heads:
         raise ValueError(f"model.heads={model.heads} does not divide the width {model.width}")
     return Vit(model.width, model.depth, model.heads, model.mlp_ratio, dtype, remat)
 
@@ -120,12 +120,15 @@ def build_objective(
     """The objective; arguments as of `kmerl.build_objective`.
 
     Raises:
-        ValueError: a model without heads, or a batch in parts, each of which would have statistics of its own.
+        ValueError: a model without heads, a dropout that keeps nothing, or a batch in parts, each of which would have
+            statistics of its own.
     """
     del shards
     loss = config.loss
     if not model.projection:
         raise ValueError("model.projection=0 is an encoder without heads, which was imported; it cannot be trained")
+    if not 0 <= loss.view_dropout < 1:
+        raise ValueError(f"loss.view_dropout={loss.view_dropout} is not a share from 0 to below 1")
     if config.train.microbatches > 1:
         raise ValueError("train.microbatches: MERL normalises over the whole batch, which cannot be taken in parts")
     weights = loss.contrast, loss.views, loss.temperature, loss.direction, loss.duplicates, loss.view_dropout

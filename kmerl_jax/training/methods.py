@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
-from kmerl_jax.config import base, check_numbers
+from kmerl_jax.config import base, check_numbers, check_sizes
 from kmerl_jax.knowledge.queries import POSSIBLE
 from kmerl_jax.models import masking, tokens
 from kmerl_jax.models.bert import POOLINGS
@@ -39,6 +39,7 @@ def build_model(config, remat: bool = False) -> Model:
     Raises:
         ValueError: an unknown method or precision, or sizes that cannot be.
     """
+    check_sizes(config, "model.")  # a config of a model that is handed on, too
     return _method(config).build_model(config, product_dtype(config.train.dtype), remat)
 
 

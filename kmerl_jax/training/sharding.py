@@ -72,8 +72,10 @@ def check_batch_size(batch_size: int, mesh: Mesh, microbatches: int = 1) -> None
     """Raises:
     ValueError: the devices, times the microbatches, do not divide the global batch.
     """
+    if microbatches < 1:
+        raise ValueError(f"train.microbatches={microbatches} is not 1 or more")
     parts = mesh.size * microbatches
-    if batch_size % parts:
+    if batch_size < 1 or batch_size % parts:
         each = f" times {microbatches} microbatches" if microbatches > 1 else ""
         raise ValueError(
             f"train.batch_size={batch_size} is not divisible by {mesh.size} devices{each}; "

@@ -153,5 +153,7 @@ def test_what_does_not_divide():
         sharding.check_batch_size(30, mesh)
     with pytest.raises(ValueError, match="40 is not divisible by 8 devices times 4 microbatches; try 32"):
         sharding.check_batch_size(40, mesh, 4)
+    with pytest.raises(ValueError, match=r"train\.microbatches=0 is not 1 or more"):
+        sharding.check_batch_size(32, mesh, 0)
     sharding.check_batch_size(32, mesh)
     sharding.check_batch_size(64, mesh, 4)
