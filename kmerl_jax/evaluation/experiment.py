@@ -160,6 +160,7 @@ def evaluate(
     begun = time.perf_counter()
     batch_size, by_name = options.batch_size or run.config.evaluation.batch_size, _scores(run, options)
     options = dataclasses.replace(options, batch_size=batch_size, scores=by_name)
+    tasks = {label: (store, _cut(label, task, options.protocol)) for label, (store, task) in tasks.items()}
     learning = options.kind not in ("zero_shot", "seen_unseen")
     pairs: dict[str, transfer.Pair] = {}
     passed_over: list[str] = []
@@ -191,8 +192,8 @@ def evaluate(
                 how = options.scores, options.prompts, options.encoders, options.ratios
                 scored = transfer.evaluate(pair, *domains, *how)
             else:
-                shown, view = _shown(label, store, task, members, options)
-                scored = _score(answers[store.path], shown, view, options, groups, folder, progress)
+                view = _view(label, store, members, options)
+                scored = _score(answers[store.path], task, view, options, groups, folder, progress)
             results[label]["lead_sets"][leads] = scored
             seconds = time.perf_counter() - before - (_computing(answers) - computed)
             what = f"{label}, {leads}: everything but the encoder's answers"
@@ -268,12 +269,17 @@ def _computing(answers: Mapping[Path, Answers]) -> float:
     return sum(one["seconds"] for answer in answers.values() for one in answer.cost if one["ecgs"])
 
 
-def _shown(label: str, store: Store, task: Task, members: tuple[str, ...], options: Options) -> tuple[Task, View]:
-    """A task and what is shown of its records, as the protocol has them."""
-    if options.protocol != "merl" or label != "cpsc2018":
-        return task, View(store, members, options.derive)
-    task = dataclasses.replace(task, parts={split: part.first_windows() for split, part in task.parts.items()})
-    return task, View(store, members, options.derive, _MERL_CPSC_SAMPLES)
+def _cut(label: str, task: Task, protocol: str) -> Task:
+    """A task with the windows of its records that the protocol shows."""
+    if protocol != "merl" or label != "cpsc2018":
+        return task
+    return dataclasses.replace(task, parts={split: part.first_windows() for split, part in task.parts.items()})
+
+
+def _view(label: str, store: Store, members: tuple[str, ...], options: Options) -> View:
+    """What is shown of a task's windows, as the protocol has them."""
+    cut = options.protocol == "merl" and label == "cpsc2018"
+    return View(store, members, options.derive, *[_MERL_CPSC_SAMPLES] * cut)
 
 
 def _domains(
@@ -283,8 +289,8 @@ def _domains(
 
     @functools.cache
     def domain(label: str, members: tuple[str, ...]) -> transfer.Domain:
-        store, whole = tasks[label]
-        task, view = _shown(label, store, whole, members, options)
+        store, task = tasks[label]
+        view = _view(label, store, members, options)
         learnt = dataclasses.replace(view, leads=options.train_leads or members)
         how = options.protocol, options.seeds, options.probe
         return transfer.Domain(answers[store.path], task, view, learnt, *how)

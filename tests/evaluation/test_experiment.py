@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.evaluation import evidence, experiment, fine_tune, linear_probe, pretrained, report
+from kmerl_jax.evaluation.answers import Answers
 from kmerl_jax.evaluation.inference import View
 from kmerl_jax.signals.leads import STANDARD
 from kmerl_jax.training import sharding
@@ -356,3 +357,28 @@ def test_cpsc2018_as_merl_cuts_it(run, demo_store, tmp_path):
     truth = tasks["cpsc2018"][1].scored.labels[:, column]
     assert scored["merl"] == pytest.approx(roc_auc_score(truth, cut["logits"][:, column]), abs=1e-6)
     assert scored["merl"] != scored["strict"]
+
+
+def test_probes_are_transferred_between_what_the_protocol_shows(run, rhythm, demo_store, tmp_path, monkeypatch):
+    """As MERL cuts CPSC2018, also where it is the target: windows that no probe learnt from are none that it scores."""
+    table = Store(demo_store).table.copy()
+    table["labels"] = [["AFIB"] if "atrial fibrillation" in row else ["NORM"] for row in table["labels"]]
+    for split in ("train", "val", "test"):  # each with a record of two windows
+        two = table.index[table["split"] == split][:2]
+        for column in ("record", "patient", "labels"):
+            table.at[two[1], column] = table.at[two[0], column]
+    words = {code: code for code in ("NORM", "AFIB", "1AVB", "CLBBB", "CRBBB", "PAC", "VPC", "STD", "STE")}
+    about = {"cohort": "cpsc2018", "label_names": words, "held_out": [], "patient_ids": False, "about": {}}
+    store = rewritten(demo_store, tmp_path / "store", table, **about)
+    tasks = rhythm | experiment.open_tasks([store.path], ["cpsc2018"], None, "raw")
+    asked, features = [], Answers.features
+
+    def spy(self, part, encoder, view):
+        asked.append((view.samples, len(part.rows), len(part.records)))
+        return features(self, part, encoder, view)
+
+    monkeypatch.setattr(Answers, "features", spy)
+    evaluate(run, tasks, kind="domain_transfer", protocol="merl", leads={"II": ("II",)}, ratios=(1.0,))
+    cut = [(rows, records) for samples, rows, records in asked if samples]
+    assert len(cut) >= 3  # of each split
+    assert all(rows == records for rows, records in cut)
