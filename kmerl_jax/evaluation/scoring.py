@@ -177,7 +177,9 @@ def _over_classes(measure: str, names: Iterable[str], by_seed: dict, draws: dict
     if not there:
         return 0, np.empty(0), np.empty(0)
     drawn = np.array([draws[name][measure] for name in there])
-    # In a draw without any record of a rare class it keeps its value: a mean over the others is of something else.
+    # In a draw without any record of a rare class it keeps its value: a mean over the others is of something else. If
+    # no draw has both kinds, as of a single patient, nothing tells how far the value would move.
     whole = np.array([by_seed[name][measure].mean() for name in there])[:, None]
+    nowhere = ~np.isfinite(drawn).any(1, keepdims=True)
     seeds = np.mean([by_seed[name][measure] for name in there], axis=0)
-    return len(there), seeds, np.where(np.isfinite(drawn), drawn, whole).mean(0)
+    return len(there), seeds, np.where(np.isfinite(drawn) | nowhere, drawn, whole).mean(0)

@@ -7,12 +7,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from kmerl_jax.cohorts.store import Store
 from kmerl_jax.evaluation import fine_tune, metrics, pretrained, scoring
 from kmerl_jax.evaluation.answers import Answers
 from kmerl_jax.evaluation.inference import View
-from kmerl_jax.evaluation.task import own
+from kmerl_jax.evaluation.task import Part, Task, own
 from kmerl_jax.reproduction import scores
 from kmerl_jax.reproduction.scores import Score, Scorer
 from kmerl_jax.reproduction.table import Measure, Row
@@ -68,6 +69,32 @@ def test_a_macro_is_that_of_the_evaluation(task):
     expected = scoring.score(task, values, seen, weights, groups={"some": some})["groups"]["some"]["macro_auroc"]
     assert seeds.mean() == pytest.approx(expected)
     assert np.isnan(scoring.macro(task, values, seen, weights, names=())[0]).all()
+
+
+def test_a_macros_interval_is_that_of_resampled_patients():
+    """Against scikit-learn on the records themselves; a class keeps its value in draws that have not both kinds."""
+    rng, count = np.random.default_rng(3), 40
+    patients = rng.integers(0, 15, count)
+    labels = np.stack([rng.random(count) < 0.5, np.arange(count) == 7], 1).astype(np.int8)
+    values = rng.normal(size=(1, count, 2)) + labels
+    weights = metrics.patient_weights(patients, 200)
+    part = Part(np.arange(count).astype(str), patients, labels, np.arange(count), np.arange(count))
+    task = Task("x", "x", ("one", "two"), ("one", "two"), {"test": part})
+    seeds, draws = scoring.macro(task, values, np.ones(count, bool), weights)
+    whole = [roc_auc_score(labels[:, n], values[0, :, n]) for n in range(2)]
+    assert seeds == pytest.approx([np.mean(whole)])
+    kept = 0
+    for draw, weight in zip(draws, weights.T, strict=True):
+        rows = np.repeat(np.arange(count), weight)
+        both = [len(set(labels[rows, n])) == 2 for n in range(2)]
+        kept += not all(both)
+        each = [roc_auc_score(labels[rows, n], values[0, rows, n]) if both[n] else whole[n] for n in range(2)]
+        assert draw == pytest.approx(np.mean(each))
+    assert 40 < kept < 120  # some 1/e of them
+    alone = metrics.patient_weights(np.zeros(count), 200)
+    seeds, draws = scoring.macro(task, values, np.ones(count, bool), alone)
+    assert seeds == pytest.approx([np.mean(whole)])
+    assert np.isnan(metrics.interval(draws)).all()
 
 
 @pytest.fixture(scope="module")
