@@ -24,9 +24,12 @@ def groups(pretrained: Pretrained, task: Task, rule: str) -> dict[str, list[str]
         "seen" and "unseen".
 
     Raises:
-        ValueError: an unknown rule, or a task whose classes are not among the ontology's.
+        ValueError: an unknown rule, a model that was trained to ask for nothing, or a task whose classes are not among
+            the ontology's.
     """
     asked = pretrained.trained_on["entities"]
+    if not asked:
+        raise ValueError(f"{pretrained.path} was not trained on named entities, so no class is seen or unseen")
     if rule == "cosine":
         seen = metrics.cosines(*map(pretrained.encoder.embed, (task.names, asked))).max(1) > _SAME
     elif rule == "ontology":

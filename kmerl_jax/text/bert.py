@@ -63,7 +63,7 @@ class BatchedBert:
 
 
 class BertEncoder:
-    """Pooled hidden states of texts, in batches of similar length, split over this host's devices.
+    """Pooled hidden states of texts in lower case, in batches of similar length, split over this host's devices.
 
     Attributes:
         name: as in the config.
@@ -115,7 +115,7 @@ class BertEncoder:
         self._window = window
         self._batched = BatchedBert(bert, self.weights, window)
         self.name, self.width, self.cut = name, sizes.width, 0
-        self.fingerprint = f"bert-1 {_digest(folder)} {pooling} {window} {jnp.dtype(dtype).name}"
+        self.fingerprint = f"bert-2 {_digest(folder)} {pooling} {window} {jnp.dtype(dtype).name}"
 
     def embed(
         self, texts: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
@@ -143,7 +143,9 @@ class BertEncoder:
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         if len(texts) == 0:
             return []
-        whole = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        # As reports and the names of entities are; a tokenizer may tell capitals apart.
+        lower = [text.lower() for text in texts]
+        whole = self._tokenizer(lower, add_special_tokens=False, verbose=False)["input_ids"]
         room = self._window - 2
         self.cut += sum(len(ids) > room for ids in whole)
         begin, end = self._tokenizer.cls_token_id, self._tokenizer.sep_token_id

@@ -19,7 +19,7 @@ class Encoder:
 
 def run_of(positives, degrees=None):
     trained_on = {"entities": list(positives), "positives": positives}
-    return SimpleNamespace(trained_on=trained_on, encoder=Encoder(degrees))
+    return SimpleNamespace(path="runs/merl", trained_on=trained_on, encoder=Encoder(degrees))
 
 
 def test_a_cosine_above_95_percent():
@@ -38,4 +38,10 @@ def test_an_entity_that_the_class_covers(rhythm_store):
 
 def test_an_unknown_rule():
     with pytest.raises(ValueError, match="unknown rule 'luck'"):
-        seen_unseen.groups(run_of({}), None, "luck")
+        seen_unseen.groups(run_of({"asked": 1}), None, "luck")
+
+
+def test_a_model_that_was_trained_to_ask_for_nothing():
+    for rule in seen_unseen.RULES:
+        with pytest.raises(ValueError, match="runs/merl was not trained on named entities"):
+            seen_unseen.groups(run_of({}), None, rule)

@@ -34,6 +34,14 @@ def test_a_text_is_its_tokens_between_cls_and_sep(folder):
     np.testing.assert_allclose(encoder.embed(["Sinus  Rhythm"]), expected, atol=1e-5)
 
 
+def test_capitals_make_no_difference_to_a_tokenizer_that_knows_them(tmp_path):
+    folder = write_bert(tmp_path)
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": false}')
+    encoder = load(folder)
+    np.testing.assert_array_equal(encoder.embed(["Sinus Rhythm"]), encoder.embed(["sinus rhythm"]))
+    np.testing.assert_array_equal(encoder.tokens(["Sinus"])[0], [[2, VOCABULARY.index("sinus"), 3]])
+
+
 def test_what_else_is_embedded_changes_nothing(folder):
     bert = load(folder)
     together = bert.embed(TEXTS)
