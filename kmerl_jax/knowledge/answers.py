@@ -7,6 +7,7 @@ from collections import Counter
 from kmerl_jax.knowledge.llm import STOP, Answer, whole_characters
 
 _EXAMPLES = 5
+_BRACKETS = 100  # that may open a list, of an answer of a few
 
 
 class Aside:
@@ -29,21 +30,52 @@ class Aside:
 
 
 def parse_list(answer: Answer) -> list[str] | str:
-    """Names of "[a, b]", normalised, in lower case; or why there are none: a word for the answer's defect."""
+    """Names of a list, normalised, in lower case; or why there are none: a word for the answer's defect.
+
+    The first JSON list of texts counts, else what stands in the first brackets: "[a, b]".
+    """
     if answer.end != STOP:
         return _defect(answer)
     text = _after_reasoning(answer)
-    start = text.find("[")
-    end = text.find("]", start)
-    if start < 0 or end < 0:
-        return "malformed"
-    try:
-        listed = json.loads(text[start : end + 1])
-    except (ValueError, RecursionError):
-        listed = text[start + 1 : end].replace("\n", ",").split(",")
-    if not all(isinstance(name, str) for name in listed):
+    listed = _json_texts(text)
+    if listed is None:
+        listed = _bracketed(text)
+    if listed is None:
         return "malformed"
     return [name for name in (plain(name.strip().strip("\"'")) for name in listed) if name]
+
+
+def _json_texts(text: str) -> list[str] | None:
+    """The first JSON list of texts; other lists are passed over."""
+    start = text.find("[")
+    for _ in range(_BRACKETS):
+        if start < 0:
+            break
+        listed, end = _json_list(text, start)
+        if listed is not None and all(isinstance(name, str) for name in listed):
+            return listed
+        start = text.find("[", end)
+    return None
+
+
+def _bracketed(text: str) -> list[str] | None:
+    """What stands between the first bracket and the one that closes it, if it is words."""
+    start, depth = text.find("["), 0
+    if start < 0 or _json_list(text, start)[0] is not None:
+        return None
+    for bracket in re.finditer(r"[\[\]]", text[start:]):
+        depth += 1 if bracket[0] == "[" else -1
+        if not depth:
+            return text[start + 1 : start + bracket.start()].replace("\n", ",").split(",")
+    return None
+
+
+def _json_list(text: str, start: int) -> tuple[list | None, int]:
+    """The JSON list that begins at a bracket, if there is one, and where to look on."""
+    try:
+        return json.JSONDecoder().raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None, start + 1
 
 
 def parse_verdict(answer: Answer) -> str:

@@ -16,6 +16,11 @@ from kmerl_jax.knowledge.llm import Answer
         ("['a', 'b']", ["a", "b"]),
         ("[a,\nb]", ["a", "b"]),
         ("[a] [b]", ["a"]),
+        ('["LBBB [complete]", "wide QRS"]', ["lbbb [complete]", "wide qrs"]),
+        ("[LBBB [complete], wide QRS]", ["lbbb [complete]", "wide qrs"]),
+        ('Terms [as in the list], see [1]:\n["wide QRS"]', ["wide qrs"]),
+        ('[["a", "b"], ["c"]]', "malformed"),
+        ("[a [b, c]", "malformed"),
         ("<think>Perhaps [a]?</think>\n```json\n[b]\n```", ["b"]),
         ("a] [b", "malformed"),
         ("[]", []),
@@ -45,7 +50,7 @@ def test_deeply_nested_json_is_malformed():
     assert parse_object(Answer('{"a":' * 100_000 + "}", "stop")) == "malformed"
     assert parse_object(Answer("{" * 1_000_000, "stop")) == "malformed"
     assert parse_list(Answer("[" * 1_000_000, "stop")) == "malformed"
-    assert isinstance(parse_list(Answer("[" * 100_000 + "]", "stop")), list)  # no text has such words in it
+    assert parse_list(Answer("[" * 100_000 + "]", "stop")) == "malformed"
 
 
 def test_aside_counts_all_and_shows_a_few():
