@@ -146,8 +146,8 @@ def draw(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Draws the visible leads, uniformly among those present, and in each of them the segments that stay.
 
-    A record with fewer leads than dealt shows all it has. Of n recorded segments, 12/50 are masked (rounded), in each
-    lead equally many, and independently unless they are shared (paper: 25 %, section 2.3).
+    A record with fewer leads than dealt shows all it has. Of n recorded segments, 12/50 are masked (rounded, and never
+    all), in each lead equally many, and independently unless they are shared (paper: 25 %, section 2.3).
 
     Args:
         key: the run's masking key.
@@ -175,7 +175,8 @@ def draw(
         order = jax.random.uniform(segment_key, (1 if masking.shared else masking.max_leads, total))
         order = jnp.broadcast_to(order, (masking.max_leads, total))
         chosen = jnp.argsort(jnp.where(jnp.arange(total) < count, order, jnp.inf), axis=1)[:, :kept]
-        stay = count - jnp.rint(count * (masking.masked_segments / SEGMENTS)).astype(jnp.int32)
+        masked = jnp.rint(count * (masking.masked_segments / SEGMENTS)).astype(jnp.int32)
+        stay = jnp.maximum(count - masked, jnp.minimum(count, 1))
         chosen_valid = jnp.arange(kept) < stay
         segment = jnp.sort(jnp.where(chosen_valid[None], chosen, total), axis=1) % total
         return (

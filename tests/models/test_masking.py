@@ -139,3 +139,9 @@ def test_other_ranges(rules):
 def test_impossible_ranges(rules):
     with pytest.raises(ValueError, match=r"leads|segments"):
         Masking(*rules)
+
+
+def test_something_stays_of_the_shortest_record():
+    _, _, valid = draw(30, segments=np.resize([1, 2, 3], 30), rules=Masking(1, 3, 38))  # the paper's 75 %
+    assert (valid.sum(2)[valid.any(2)] == 1).all()
+    assert valid.any(2).any(1).all()

@@ -157,7 +157,9 @@ def test_query_heads(heads):
 
 
 def test_query_self_attention():
-    assert all("self_attention" in name for name in differing(model__query_self_attention=True))
+    changed = differing(model__query_self_attention=True)
+    assert changed
+    assert all("self_attention" in name for name in changed)
 
 
 @pytest.mark.parametrize("width", [16, 24, 32])
