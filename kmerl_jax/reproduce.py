@@ -120,6 +120,7 @@ def check_scoring(tables: dict[str, Table], pretraining: Path) -> None:
         tables: that are asked for.
         pretraining: the store that is scored on if no other is named; the demo's may not have been made yet.
     """
+    from kmerl_jax.cohorts.population import FINDINGS
     from kmerl_jax.evaluation import zero_shot
     from kmerl_jax.evaluation.downstream import TASKS
 
@@ -147,11 +148,15 @@ def check_scoring(tables: dict[str, Table], pretraining: Path) -> None:
     if not (_STORE.value or _PRETRAINING.value or pretraining.exists()) and _RECIPE.value == "demo":
         if labels() != ["demo"]:
             raise ValueError(f"--labels={','.join(labels())} need --store: what makes itself has the labels demo")
+        if prompts:
+            zero_shot.check_prompts(prompts, FINDINGS, "demo")
         return
     tasks = open_tasks([Path(path) for path in _STORE.value or [pretraining]])
     for _, task in tasks.values():
         if any(column.kind == "linear_probe" for column in columns):
             task.check_learnable()
+        if any(column.statistic == "f1" for column in columns):
+            task.check_decidable()
         if any(table.tuning for table in tables.values()):
             task.tuning()
         if prompts:

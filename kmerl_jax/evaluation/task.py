@@ -112,6 +112,11 @@ class Task:
         """How many records the splits have, in words."""
         return " / ".join(f"{len(self.parts[split].records):,}" for split in SPLITS) + " (train / val / test)"
 
+    def check_decidable(self) -> None:
+        """Raises ValueError: no validation records, beside those that are scored, to choose the thresholds of F1 by."""
+        if self.split != "test" or not len(self.parts["val"].records):
+            raise ValueError(f"{self.name}: F1 needs validation records, beside those that are scored")
+
     def check_learnable(self) -> None:
         """Raises:
         ValueError: there are no records to learn from, to choose by, or to score.

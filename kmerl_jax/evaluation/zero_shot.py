@@ -84,13 +84,16 @@ def texts(task: Task, prompts: Mapping[str, str] | None) -> list[str]:
     """
     if prompts is None:
         return list(task.names)
-    missing = [code for code in task.codes if not prompts.get(code, "").strip()]
-    if missing:
-        raise ValueError(
-            f"--prompts has no prompt for {len(missing)} of {len(task.codes)} classes of {task.name}: "
-            f"{', '.join(missing)}"
-        )
+    check_prompts(prompts, task.codes, task.name)
     return [prompts[code].lower() for code in task.codes]
+
+
+def check_prompts(prompts: Mapping[str, str], codes: Sequence[str], name: str) -> None:
+    """Raises ValueError for classes of a named task without a prompt."""
+    if missing := [code for code in codes if not prompts.get(code, "").strip()]:
+        raise ValueError(
+            f"--prompts has no prompt for {len(missing)} of {len(codes)} classes of {name}: {', '.join(missing)}"
+        )
 
 
 def read_prompts(path: Path) -> dict[str, str]:

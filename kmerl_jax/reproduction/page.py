@@ -47,7 +47,8 @@ def markdown(name: str, table: Table, found: Found, about: Sequence[str], failed
     )
     theirs = [[row.label, *(_theirs(printed(name), row.label, where) for where in wheres)] for row in table.rows]
     if any(cell != "-" for _, *cells in theirs for cell in cells):
-        lines += ["", "Published, on the paper's own data (where our tasks are others, the mean over its six):", ""]
+        where = "Published, on the paper's own data (where our tasks are others, the mean over its six)"
+        lines += ["", where + (f". {table.published}" if table.published else ":"), ""]
         lines += _table(["", *heads], theirs)
     if first in found and others:
         lines += ["", f"{first} less each of the others, 95 % intervals paired over patients:", ""]

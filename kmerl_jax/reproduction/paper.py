@@ -19,8 +19,8 @@ _PROBED = {
     "MERL (ResNet), as published": "MERL, ResNet",
     "MERL (ViT), as published": "MERL, ViT",
     "SimCLR (ViT)": "SimCLR",
-    "random (CNN)": "random CNN",
-    "random (Transformer)": "random Transformer",
+    "random (ResNet), as published": "random CNN",
+    "random (ViT), as published": "random Transformer",
 }
 _RATIOS = (0.01, 0.1, 1.0)
 

@@ -192,8 +192,7 @@ class Scorer:
         scored, seen = zero_shot.scores(answers, task, task.scored, view, kind, prompts)
         cuts = None
         if column.statistic == "f1":
-            if task.split != "test" or not len(task.parts["val"].records):
-                raise ValueError(f"{task.name}: F1 needs validation records, beside those that are scored")
+            task.check_decidable()
             held_out, there = zero_shot.scores(answers, task, task.parts["val"], view, kind, prompts)
             cuts = scoring.thresholds(held_out[None], task.parts["val"].labels, there)
         return scoring.macro(task, scored[None], seen, weights, cuts, names, column.statistic)

@@ -62,6 +62,7 @@ class Table:
         seeds: of pretraining, for each row.
         curve: whether its picture is a curve over the columns, whose names are numbers; else it is bars.
         tuning: whether something is to be chosen by it: then validation records are scored, never those of a test.
+        published: what is to be known of the paper's numbers.
     """
 
     title: str
@@ -71,6 +72,7 @@ class Table:
     seeds: int = 1
     curve: bool = False
     tuning: bool = False
+    published: str = ""
 
     def only(self, pattern: str) -> "Table":
         """The first row, and those whose label a regular expression finds.

@@ -5,8 +5,8 @@ import dataclasses
 from kmerl_jax.reproduction.table import Measure, Row, Table
 
 _KMERL = Row("K-MERL")
-# As MERL's public code trains it, but for its batches of 128 a GPU, its 20 epochs, its warm restarts, the gradient that
-# is not clipped there, and dropout in the text encoder, which is off here. In the demo's few steps hardly a beginning.
+# As MERL's public code trains it, but for its batches of 128 a GPU, its 20 epochs, its warm restarts, and dropout in
+# the text encoder, which is off here. In the demo's few steps hardly a beginning.
 _AS_PUBLISHED = {
     "data.normalization": "minmax",
     "loss.duplicates": False,
@@ -16,6 +16,7 @@ _AS_PUBLISHED = {
     "optimizer.b2": 0.999,
     "optimizer.warmup_steps": 0,
     "optimizer.decay": "cosine",
+    "optimizer.clip": 1e9,  # never
     "text.pooling": "pooler",
 }
 _MASKED = {"masking.min_leads": 1}
@@ -62,12 +63,19 @@ TABLES = {
             _KMERL,
             *_MERL,
             Row("SimCLR (ViT)", "simclr_vit_tiny"),
-            Row("random (CNN)", _CNN, encoder="random"),
-            Row("random (Transformer)", encoder="random"),
-            Row("supervised (CNN)", _CNN, encoder="supervised"),
+            # What every trained row is to be above: the same network, shown the same.
+            Row("random (K-MERL)", encoder="random"),
+            *(
+                Row(f"random ({which}){as_published}", config, changes, encoder="random")
+                for which, config in (("ResNet", _CNN), ("ViT", _VIT))
+                for as_published, changes in (("", {}), (", as published", _AS_PUBLISHED))
+            ),
+            Row("supervised (ResNet)", _CNN, encoder="supervised"),
         ),
         _PROBES,
         by_task=True,
+        published="The paper takes what is not its own from MERL's, and does not say which encoder SimCLR has there, "
+        'nor whether what it has under "from scratch", here "random", is frozen:',
     ),
     "2a": Table(
         "losses",
@@ -120,7 +128,7 @@ TABLES = {
         (
             _changed("MedCPT", text__encoder="ncbi/MedCPT-Query-Encoder"),
             _changed("BioClinicalBERT", text__encoder="emilyalsentzer/Bio_ClinicalBERT"),
-            _changed("Med-KEBERT", text__encoder="Med-KEBERT"),  # not on the Hub: a folder of that name
+            _changed("Med-KEBERT", text__encoder="xmcmic/Med-KEBERT"),
         ),
         _ONE_AND_ALL,
     ),

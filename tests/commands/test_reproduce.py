@@ -124,6 +124,20 @@ def test_labels_without_a_store_are_said_before_anything_is_trained(demo_store, 
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_column_or_a_row_needs_is_said_before_anything_is_trained(demo_store, tmp_path):
+    """F1 validation records; prompts every class, also of a store that is not made yet."""
+    table = Store(demo_store).table
+    rewritten(demo_store, tmp_path / "store", table.assign(split=table["split"].replace("val", "train")))
+    done = reproduce("--table=fig5", "--labels=demo", f"--store={tmp_path / 'store'}", f"--runs={tmp_path / 'runs'}")
+    assert done.returncode == 1
+    assert "demo: F1 needs validation records" in done.stderr
+    (tmp_path / "prompts.json").write_text('{"AFIB": "atrial fibrillation"}')
+    done = reproduce("--table=fig8", f"--prompts={tmp_path / 'prompts.json'}", f"--runs={tmp_path / 'runs'}")
+    assert done.returncode == 1
+    assert "--prompts has no prompt for 26 of 26 classes of demo: " in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_help():
     done = reproduce("--help")
     assert done.returncode == 0

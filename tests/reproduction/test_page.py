@@ -40,6 +40,13 @@ def test_ours_theirs_and_the_differences():
     assert "- without the entity loss: no space left" in text
 
 
+def test_what_is_to_be_known_of_the_papers_numbers_stands_above_them():
+    table = Table("losses", TABLE.rows, TABLE.columns, published="They are of another cohort:")
+    lines = page.markdown("2a", table, FOUND, ["x"], {}).splitlines()
+    said = next(line for line in lines if line.startswith("Published"))
+    assert said.endswith("the mean over its six). They are of another cohort:")
+
+
 def test_seeds_have_a_deviation():
     runs = {(ALL, "demo"): [score(0.9), score(0.92), score(0.94)]}
     text = page.markdown("2a", TABLE, {"K-MERL": page.gather(runs)}, ["x"], {})

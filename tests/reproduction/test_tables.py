@@ -52,7 +52,7 @@ def test_what_the_paper_prints():
         ("1 lead", "mean"): pytest.approx((0.6544, None)),
         ("12 leads", "mean"): pytest.approx((0.6895, None)),
     }
-    assert paper.printed("1")["random (CNN)"]["10 %", "csn"].value == pytest.approx(0.6317)
+    assert paper.printed("1")["random (ResNet), as published"]["10 %", "csn"].value == pytest.approx(0.6317)
     assert paper.printed("1")["K-MERL"]["1 %", "ptb_xl.rhythm"].value == pytest.approx(0.6372)
     assert paper.printed("1")["SimCLR (ViT)"]["100 %", "mean"].value == pytest.approx(0.72818, abs=1e-4)
     assert paper.printed("6")["MERL (ViT), as published"]["zero-shot", "mean"] == pytest.approx((0.637, 0.02))
