@@ -46,6 +46,9 @@ def run(
         rest = flags.FLAGS(sys.argv)[1:]
         if rest and not arguments:
             raise flags.Error(f"unexpected argument {rest[0]!r}")
+        for flag in flags.FLAGS.flags_by_module_dict().get(sys.argv[0], ()):
+            if flag.present and flag.value in ("", [], [""]):  # of a variable of the shell that is not set, say
+                raise flags.Error(f"--{flag.name} is empty")
     except Exception as error:  # configs are Python: a bad one can raise anything
         _fail(error, 2, debug, _flag_error(error))
     signal.signal(signal.SIGTERM, _terminate)

@@ -92,6 +92,8 @@ def main() -> None:
 
 def evaluate(how: experiment.Options) -> None:
     """Opens the run, the stores and their tasks, scores them, and writes the page."""
+    if _OUT.value and Path(_OUT.value).is_file():
+        raise ValueError(f"--out={_OUT.value} is a file; it names a folder")
     published = Path(_SPLITS.value) if _SPLITS.value else None
     tasks = experiment.open_tasks([Path(path) for path in _STORE.value], _LABELS.value, published, _NAMES.value)
     run = pretrained.load(hub.locate(_RUN.value), sharding.make_mesh(), _CHECKPOINT.value)

@@ -20,7 +20,7 @@ from kmerl_jax import command
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A *_ckpt.pth or *_encoder.pth of MERL.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Folder to write.", required=True)
 _TEXT_ENCODER = flags.DEFINE_string(
-    "text_encoder", "ncbi/MedCPT-Query-Encoder", "What it was trained with: a folder, or an id on the Hugging Face Hub."
+    "text_encoder", "ncbi/MedCPT-Query-Encoder", "The text encoder of a *_ckpt.pth: a folder, or an id on the Hub."
 )
 
 log = command.log

@@ -39,6 +39,9 @@ _TIMEOUT = flags.DEFINE_float(
     "Seconds without a byte of the server, after which a question is asked again.",
     lower_bound=0.1,
 )
+_THINKING = flags.DEFINE_integer(
+    "llm.thinking", 0, "Tokens that the model may think with, beside those of an answer.", lower_bound=0
+)
 
 _SHOWN = 20
 
@@ -90,7 +93,8 @@ def _default_name() -> str:
 
 def _server(store: Store) -> Server:
     answers = kept_in(store.path / "knowledge" / "answers.sqlite", _DRY_RUN.value)
-    return Server(_BASE_URL.value, _MODEL.value, answers, _CONNECTIONS.value, _TIMEOUT.value)
+    how = _CONNECTIONS.value, _TIMEOUT.value, _THINKING.value
+    return Server(_BASE_URL.value, _MODEL.value, answers, *how)
 
 
 def _texts(store: Store) -> list[list[str]]:

@@ -5,10 +5,10 @@
     python -m kmerl_jax.reproduce --table=2a,2b,2c --recipe=mimic --slurm > array.sbatch
 
 With the demo's recipe it is a rehearsal on simulated ECGs, and says so. A run that is done is not repeated, nor for
-another table; the same command again goes on where it was. All rows share normalisation, treatment of duplicates,
-optimiser, schedule and records seen, but those called "as published"; what a row changes is listed in
-kmerl_jax/reproduction/tables.py. Two tables are ours: "ours" changes what the paper leaves open, and "rates" is K-MERL
-and MERL with a third and three times the recipe's learning rate, scored on validation records.
+another table; the same command again goes on where it was. The rows of the paper's tables share normalisation,
+treatment of duplicates, optimiser, schedule and records seen, but those called "as published"; what a row changes is
+listed in kmerl_jax/reproduction/tables.py. Two tables are ours: "ours" changes what the paper leaves open, and "rates"
+is K-MERL and MERL with a third and three times the recipe's learning rate, scored on validation records.
 """
 
 import json
@@ -30,14 +30,16 @@ _RECIPE = flags.DEFINE_enum("recipe", "demo", tuple(EVALUATED), "What is pretrai
 _PRETRAINING = flags.DEFINE_string("pretraining_store", None, "Store to pretrain on. Default the recipe's.")
 _STORE = flags.DEFINE_list("store", None, "Stores to be scored on. Default the one that is pretrained on.")
 _LABELS = flags.DEFINE_list(
-    "labels", None, "Labels to be scored by. Default: the demo's own; PTB-XL's four; of mimic all six."
+    "labels",
+    None,
+    f"Labels to be scored by. Default: {'; '.join(f'of {recipe} {names}' for recipe, names in EVALUATED.items())}.",
 )
 _SPLITS = flags.DEFINE_string("splits", None, "A clone of MERL's repository: its published splits and labels are used.")
 _PROMPTS = flags.DEFINE_string("prompts", None, "JSON file, class code to prompt (MERL's CKEPE), for figure 8.")
 _SEEDS = flags.DEFINE_integer("seeds", None, "Of pretraining. Default 1; of table 6, 3.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", None, "Shorter runs: so many steps each.", lower_bound=1)
 _EPOCHS = flags.DEFINE_integer(
-    "supervised_epochs", None, "Of what learns from labels alone. Default 20; of demo 6, as pretraining.", lower_bound=1
+    "supervised_epochs", None, "Of table 1's supervised row. Default 20; of demo 6, as in pretraining.", lower_bound=1
 )
 _RUNS = flags.DEFINE_string("runs", "runs/reproduce", "Folder of the runs.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the pages. Default RUNS/tables/RECIPE.")
@@ -56,6 +58,8 @@ def main() -> int:
     root = Path(_RUNS.value)
     planned = runs.needed(tables.values(), _RECIPE.value, common(), _SEEDS.value, root)
     plan = _SLURM.value or _DRY_RUN.value
+    if _SLURM.value and _DRY_RUN.value:
+        raise ValueError("--slurm and --dry_run are two ways to say what is missing: give one")
     if _STORE.value or not plan:  # a plan needs nothing to be scored on
         check_scoring(tables, planned[0].store)
     if not plan:
@@ -105,9 +109,17 @@ def check_training(planned: list, root: Path) -> None:
         planned: the runs.
         root: their folder.
     """
+    from kmerl_jax.knowledge.mining import GRAMMAR
+
     if root.is_file():
         raise ValueError(f"--runs={root} is a file; it names a folder")
     store = planned[0].store
+    for run in planned:
+        if (name := run.knowledge) != GRAMMAR and store.exists() and not (store / "knowledge" / name).is_dir():
+            raise FileNotFoundError(
+                f"{store / 'knowledge' / name} not found, a reading that {run.folder.name} learns from: python -m "
+                f"kmerl_jax.mine --store={store} --extractor=llm --name={name} makes it"
+            )
     makes_itself = _RECIPE.value == "demo" and not _PRETRAINING.value
     if not (makes_itself or store.exists() or all(run.done for run in planned)):
         raise FileNotFoundError(f"{store} not found, which the runs learn from; prepare makes it")
@@ -127,7 +139,11 @@ def check_scoring(tables: dict[str, Table], pretraining: Path) -> None:
     columns = [column for table in tables.values() for column in table.columns]
     rows = [row for table in tables.values() for row in table.rows]
     if any(row.prompts for row in rows) and not _PROMPTS.value:
-        raise ValueError("figure 8 compares names with prompts: --prompts names MERL's CKEPE_prompt.json")
+        theirs = "" if _RECIPE.value == "demo" else "MERL's CKEPE_prompt.json, or "
+        raise ValueError(
+            f"figure 8 compares names with prompts: --prompts names {theirs}what python -m kmerl_jax.prompts wrote for "
+            f"--labels={','.join(labels())}"
+        )
     if _RECIPE.value == "mimic" and not _STORE.value:
         raise ValueError("--store names the stores to be scored on: data/ptb_xl,data/cpsc2018,data/csn")
     for path in (*(_STORE.value or ()), _SPLITS.value):
@@ -136,13 +152,13 @@ def check_scoring(tables: dict[str, Table], pretraining: Path) -> None:
     if _OUT.value and Path(_OUT.value).is_file():
         raise ValueError(f"--out={_OUT.value} is a file; it names a folder")
     for flag, read, what in (
-        (_PROMPTS, any(row.prompts for row in rows), "are asked in fig8"),
-        (_SPLITS, any(label in TASKS for label in labels()), "are of PTB-XL's, CPSC2018's and CSN's labels"),
-        (_EPOCHS, any(row.encoder == "supervised" for row in rows), "are those of a row of table 1"),
-        (_BESIDE, any(table.curve for table in tables.values()), "is drawn in the picture of fig6"),
+        (_PROMPTS, any(row.prompts for row in rows), "only fig8 asks by prompts"),
+        (_SPLITS, any(label in TASKS for label in labels()), "MERL has splits of PTB-XL, CPSC2018 and CSN alone"),
+        (_EPOCHS, any(row.encoder == "supervised" for row in rows), "only table 1's supervised row has epochs"),
+        (_BESIDE, any(table.curve for table in tables.values()), "only fig6 draws it"),
     ):
         if flag.value and not read:
-            raise ValueError(f"--{flag.name} {what}: nothing that is asked for reads it")
+            raise ValueError(f"--{flag.name} has no effect: {what}")
     beside()
     prompts = zero_shot.read_prompts(Path(_PROMPTS.value)) if _PROMPTS.value else None
     if not (_STORE.value or _PRETRAINING.value or pretraining.exists()) and _RECIPE.value == "demo":
@@ -176,7 +192,8 @@ def beside() -> list[dict]:
             pages.append(json.loads(Path(path).read_text("utf-8")))
         except ValueError as error:
             raise ValueError(f"--beside={path} is not JSON: {error}") from error
-        if not isinstance(pages[-1], dict) or pages[-1].get("table") != "fig6":
+        rows = pages[-1].get("rows") if isinstance(pages[-1], dict) and pages[-1].get("table") == "fig6" else None
+        if not isinstance(rows, list) or not pages[-1].get("about"):
             raise ValueError(f"--beside={path} is not the fig6.json that this command writes beside its page")
     return pages
 
@@ -285,8 +302,9 @@ def about(table: Table, tasks: dict, seeds: int, learnt: list) -> list[str]:
             notes.setdefault(note, []).append(label)
     return [
         f"{where}; runs of {length}, {seeds} seed{'s' * (seeds > 1)} a row",
-        f"{'; '.join(scored)}. In brackets 95 % intervals over patients; after ± the deviation over seeds, "
-        "which is in no interval. A class keeps its value in the draws without any record of it",
+        f"{'; '.join(scored)}. In brackets 95 % intervals over patients; ± is the deviation over seeds, which the "
+        "intervals do not include. Where a bootstrap draw has no positive of a class, or no negative, its value on all "
+        "records stands in",
         *(f"{', '.join(labels)}: {note}" for note, labels in notes.items()),
         *[f"Supervised: {supervised_epochs()} epochs of one draw of each share"] * supervised,
         f"`python -m kmerl_jax.reproduce {shlex.join(sys.argv[1:])}`",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kmerl_jax.config import RECIPES, base, check_numbers
+from kmerl_jax.config import RECIPES, base, check_numbers, merl
 from kmerl_jax.training.methods import build_model, check, unread
 
 REPOSITORY = Path(__file__).parents[1]
@@ -108,6 +108,18 @@ def test_what_cannot_be(field, value, message):
     check(config)
     config.update_from_flattened_dict({field: value})
     with pytest.raises(ValueError, match=message):
+        check(config)
+
+
+@pytest.mark.parametrize(("method", "weights"), [("kmerl", ("contrast", "entities")), ("merl", ("contrast", "views"))])
+def test_without_a_loss_there_is_nothing_to_learn_from(method, weights):
+    config = base("x", "demo")
+    config = config if method == "kmerl" else merl(config)
+    for name in weights:
+        check(config)
+        config.loss[name] = 0.0
+    said = " and ".join(f"loss.{name}=0" for name in weights)
+    with pytest.raises(ValueError, match=f"{said} leave nothing to learn from"):
         check(config)
 
 

@@ -207,7 +207,7 @@ def evaluate(
         "protocol": options.protocol,
         "not_comparable": [*notes, *_not_comparable(run, tasks, options)],
         "tasks": results,
-        "mean_over_tasks": _means(results, run) if len(tasks) > 1 else {},
+        "mean_over_tasks": _means(results, run) if len(results) > 1 else {},
         "leads": dict(options.leads),
         "published": published,
         "cost": [*cost, {"what": "everything", "ecgs": None, "seconds": time.perf_counter() - begun}],
@@ -389,7 +389,7 @@ def _not_comparable(run: Pretrained, tasks: Mapping[str, tuple[Store, Task]], op
         notes.append("published probes are the maximum over test epochs; these are chosen on validation records")
     if options.kind == "domain_transfer":
         notes.append("classes are matched by this ontology (below), not by MERL's own table: macros may be of others")
-        notes.append("people of different data sets are taken for different people; no id tells")
+        notes.append("nobody is taken to be in two of the data sets: they have no common ids to tell by")
     if options.derive and any(len(set(leads) & set(LIMB)) >= 2 for leads in options.leads.values()):
         notes.append("limb leads that are not among the chosen ones were computed from two that are")
     if options.train_leads and set(options.encoders) & set(fine_tune.STARTS):

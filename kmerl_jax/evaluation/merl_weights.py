@@ -90,20 +90,24 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def config_of(tensors: Mapping[str, np.ndarray], text_encoder: str) -> ConfigDict:
-    """The config of the model that tensors are of, with the settings of its published pretraining.
+    """The config of the model that tensors are of: it is shown ECGs and texts as in its published pretraining.
+
+    Of that pretraining's optimiser and schedule it says nothing: these fields are a recipe's of ours.
 
     Args:
         tensors: of `read`.
         text_encoder: a folder or an id of the Hugging Face Hub.
 
     Raises:
-        ValueError: they are of no encoder that is known.
+        ValueError: they are of no encoder that is known, or heads without the first of them.
     """
     config = merl(base("merl", "mimic"))
     config.data.normalization = "minmax"
     config.text.update(encoder=text_encoder, pooling="pooler")
     config.loss.duplicates = False
     config.model.projection = _rows(tensors, "linear1.weight")
+    if not config.model.projection and (heads := [name for name in tensors if not name.startswith(ENCODER)]):
+        raise ValueError(f"the checkpoint has {min(heads)!r} and no 'linear1.weight', which a *_ckpt.pth of MERL has")
     if width := _rows(tensors, f"{ENCODER}to_patch_embedding.weight"):
         depth = sum(name.endswith("attn.norm.weight") for name in tensors)
         config.model.update(encoder="vit", width=width, depth=depth, heads=width // _HEAD)

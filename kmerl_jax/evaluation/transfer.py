@@ -132,7 +132,7 @@ def pairs(tasks: Mapping[str, Task]) -> tuple[dict[str, Pair], list[str]]:
             shared = overlap.find(covered[source], covered[target])
             taught, untaught = _taught(tasks[source], shared)
             if untaught:
-                notes.append(f"{source} to {target}: no training record has {', '.join(untaught)}, which teach nothing")
+                notes.append(f"{source} to {target}: left out, as no training record has them: {', '.join(untaught)}")
             if taught:
                 task = _united(source, tasks[target], taught)
                 found[f"{source}-to-{target}"] = Pair(source, target, shared, taught, task)

@@ -102,8 +102,11 @@ def plain(name: str) -> str:
 
 
 def _after_reasoning(answer: Answer) -> str:
-    """What a model says when it has thought: servers that do not part the two send its thoughts in front."""
-    return answer.text.rpartition("</think>")[2]
+    """What a model says when it has thought: servers that do not part the two send its thoughts in front.
+
+    Thoughts that do not end are no answer.
+    """
+    return answer.text.rpartition("</think>")[2].partition("<think>")[0]
 
 
 def _defect(answer: Answer) -> str:

@@ -85,7 +85,7 @@ def write(
 
     Raises:
         ConnectionError: the server does not answer.
-        ValueError: the server refuses the model, or rejects every question.
+        ValueError: the server refuses the model, or rejects every question, or none of its answers is a list.
     """
     asked = questions(classes, source)
     answers = dict(zip(asked, server.ask(list(asked.values()), progress), strict=True))
@@ -101,11 +101,17 @@ def write(
         own = len(set(map(words, names)))
         held = list(terms.values())
         for term in held[own + _TERMS :]:
-            aside.put(f"term beyond the first {_TERMS}", f"{code} -> {term}")
+            aside.put(f"terms beyond the first {_TERMS} of a prompt", f"{code} -> {term}")
         texts[code] = ", ".join(held[: own + _TERMS]) + "."
         about[code] = {"names": list(names), **kept}
         if len(held) == own:
             alone.append(code)
+    if answers and all(isinstance(parse_list(answer), str) for answer in answers.values()):
+        reasons = "; ".join(f"{n} {reason}" for reason, n in aside.counts.most_common())
+        raise ValueError(
+            f"no answer of {server.model} is a list of terms: {reasons}. A model that thinks before it answers needs "
+            "--llm.thinking; malformed answers are kept beside --out in .answers.sqlite: remove that to ask again"
+        )
     provenance = {
         "procedure": "CKEPE",
         "model": server.model,
@@ -125,10 +131,10 @@ def _kept(answer: Answer, code: str, said: str, source: Source, aside: Aside) ->
     """The terms of an answer as the source spells them."""
     listed = parse_list(answer)
     if isinstance(listed, str):
-        aside.put(f"answer with {said} terms {listed}", f"{code} -> {answer.text}")
+        aside.put(f"answers with {said} terms that are {listed}", f"{code} -> {answer.text}")
         return []
     found = {term: source.find(term) for term in dict.fromkeys(listed)}
     for term, there in found.items():
         if there is None:
-            aside.put(f"{said} term not in the source", f"{code} -> {term}")
+            aside.put(f"{said} terms that are not in the source", f"{code} -> {term}")
     return list(dict.fromkeys(filter(None, found.values())))

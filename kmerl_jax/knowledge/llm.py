@@ -16,6 +16,7 @@ STOP = "stop"
 _RETRIES = 6  # with exponential back-off up to 8 s, or as the server's Retry-After says
 _AHEAD = 32  # questions per connection that are made ready at a time
 _REJECTIONS = (400, 413, 422)
+_RETRIED = (408, 409, 429)  # by the client, as what is 500 or more
 _CHARACTERS_A_TOKEN = 4  # of English, roughly, with any tokenizer
 
 
@@ -50,18 +51,24 @@ class Server:
     Use it as a context manager: it holds the file of answers open.
     """
 
-    def __init__(self, base_url: str, model: str, answers: Path, connections: int = 8, timeout: float = 120.0):
+    def __init__(
+        self, base_url: str, model: str, answers: Path, connections: int = 8, timeout: float = 120.0, thinking: int = 0
+    ):
         """Args:
             base_url: such as http://localhost:8000/v1. The key is read from OPENAI_API_KEY; local servers need none.
             model: as the server calls it.
             answers: the SQLite file, made if it is missing.
             connections: most questions at a time.
             timeout: seconds without a byte of the server after which a question is asked again.
+            thinking: tokens that the model may think with, beside those of an answer.
 
         Raises:
             OSError: the file of answers cannot be made.
-            ValueError: it is damaged.
+            ValueError: it is damaged, or the address is none.
         """
+        if not base_url.startswith(("http://", "https://")):
+            raise ValueError(f"--llm.base_url={base_url} does not begin with http:// or https://")
+        self._thinking = thinking
         self.base_url, self.model, self.connections = base_url, model, connections
         key = os.environ.get("OPENAI_API_KEY") or "none"
         self._client = openai.OpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=_RETRIES)
@@ -83,8 +90,8 @@ class Server:
     ) -> list[Answer]:
         """The answers, those given before from the file, the others asked now and kept at once.
 
-        A question that the server rejects as such (it is too long, say) has the answer ("", "rejected"), which is not
-        kept.
+        A question that the server rejects as such (it is too long, say) has the answer ("", "rejected"). That is not
+        kept, nor is an answer that was cut off or refused: the next time they are asked again.
 
         Args:
             questions: what to ask; a question that stands twice is asked once.
@@ -96,13 +103,17 @@ class Server:
         """
         new = self.unanswered(questions)
         rejected: list[str] = []
+        unkept: dict[Question, Answer] = {}
         failure = None
         for done, (question, result) in enumerate(self._ask(new), start=1):
             if isinstance(result, Exception):
                 failure = failure or result
                 continue
             if isinstance(result, Answer):
-                self._keep(question, result)
+                if result.end == STOP:
+                    self._keep(question, result)
+                else:
+                    unkept[question] = result
             else:
                 rejected.append(result)
             progress(done, len(new))
@@ -110,7 +121,7 @@ class Server:
             raise failure
         if new and len(rejected) == len(new):
             raise ValueError(f"the LLM server at {self.base_url} rejects every question: {rejected[0]}")
-        return [self._known(question) or Answer("", "rejected") for question in questions]
+        return [self._known(question) or unkept.get(question, Answer("", "rejected")) for question in questions]
 
     def _ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer | str | Exception]]:
         """Questions as they are answered; a text says why one was rejected, an exception ends the asking."""
@@ -139,7 +150,7 @@ class Server:
                 failed.set()  # interrupted: what waits in the pool is not asked any more
 
     def _one(self, question: Question) -> Answer | str:
-        limit = {} if question.most_tokens is None else {"max_tokens": question.most_tokens}
+        limit = {} if question.most_tokens is None else {"max_tokens": question.most_tokens + self._thinking}
         messages = [{"role": "user", "content": question.content}]
         try:
             reply = self._client.chat.completions.create(model=self.model, messages=messages, temperature=0, **limit)
@@ -154,11 +165,13 @@ class Server:
                 "--llm.base_url and OPENAI_API_KEY"
             ) from error
         except openai.OpenAIError as error:
-            if getattr(error, "status_code", None) in _REJECTIONS:
+            status = getattr(error, "status_code", None)
+            if status in _REJECTIONS:
                 return _said(error)
+            retried = f" after {_RETRIES} retries" * (status is None or status in _RETRIED or status >= 500)
             raise ConnectionError(
-                f"the LLM server at {self.base_url} does not answer ({type(error).__name__}: {_said(error)}) after "
-                f"{_RETRIES} retries. The answers so far are kept: the same command goes on from there"
+                f"the LLM server at {self.base_url} does not answer ({type(error).__name__}: {_said(error)}){retried}. "
+                "The answers so far are kept: the same command goes on from there"
             ) from error
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             return f"the reply is not of the OpenAI protocol ({type(error).__name__}: {_said(error)})"

@@ -56,12 +56,17 @@ class Run:
         return Path(dict(self.changes).get("data.store", _config(self.config, self.recipe)["data.store"]))
 
     @property
+    def knowledge(self) -> str:
+        """The reading of the reports that it learns from."""
+        return dict(self.changes).get("data.knowledge", _config(self.config, self.recipe)["data.knowledge"])
+
+    @property
     def done(self) -> bool:
         """Whether it has been trained and scored to its end, is still there, and learnt what its store holds now."""
         if not (finished(self.folder) and has_checkpoint(self.folder)):
             return False
         manifest = self.store / "manifest.json"  # a store that has gone is nothing that changed
-        return not manifest.is_file() or json.loads(manifest.read_text())["plan"] == self._learnt["store_plan"]
+        return not manifest.is_file() or _read(manifest)["plan"] == self._learnt["store_plan"]
 
     @property
     def texts_from_labels(self) -> bool:
@@ -75,7 +80,7 @@ class Run:
 
     @property
     def _learnt(self) -> dict:
-        return json.loads((self.folder / "entities.json").read_text())
+        return _read(self.folder / "entities.json")
 
     @property
     def arguments(self) -> list[str]:
@@ -83,6 +88,15 @@ class Run:
         given = [f"--config.{name}={value}" for name, value in (*self.changes, ("seed", self.seed))]
         config = f"--config={CONFIGS / self.config}.py:{self.recipe}"
         return [config, f"--workdir={self.folder}", *given]
+
+
+def _read(file: Path) -> dict:
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{file} is damaged ({error}); restore it, or remove its folder to have it made anew"
+        ) from error
 
 
 def of_row(row: Row, recipe: str, common: Mapping[str, object], seeds: int, root: Path) -> list[Run]:

@@ -48,7 +48,7 @@ def locate(name: str) -> Path:
         return Path(name)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise ValueError(
-            f"text.encoder={name!r} is no folder, no Hub id like ncbi/MedCPT-Query-Encoder, and not lexical"
+            f"text encoder {name!r} is no folder, no Hub id like ncbi/MedCPT-Query-Encoder, and not lexical"
         )
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -62,9 +62,9 @@ def locate(name: str) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = type(error).__name__
         raise ValueError(
-            f"text.encoder={name!r} is not in the Hugging Face cache and cannot be downloaded ({reason}). Download "
-            f"{', '.join((*small[:2], WEIGHTS[0]))} from https://huggingface.co/{name} into a folder and give that "
-            "folder as text.encoder; or take text.encoder=lexical, which needs no download and knows spelling only"
+            f"text encoder {name!r} is not in the Hugging Face cache and cannot be downloaded ({reason}). Download "
+            f"{', '.join((*small[:2], WEIGHTS[0]))} from https://huggingface.co/{name} into a folder and name that "
+            "folder in its place. To train without a download there is text.encoder=lexical, which knows spelling only"
         ) from error
     raise ValueError(f"{name} on the Hugging Face Hub has neither {' nor '.join(WEIGHTS)}")
 
@@ -126,6 +126,9 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
     raise ValueError(f"{folder} has neither model.safetensors nor pytorch_model.bin")
 
 
+_NO_WEIGHTS = "it is damaged, is no file of PyTorch, or holds more than tensors"
+
+
 def read_pickle(path: Path) -> dict[str, np.ndarray]:
     """All tensors that PyTorch saved in a file, by name, read with `weights_only=True`; of any precision as float32.
 
@@ -142,10 +145,9 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
         with warnings.catch_warnings(action="ignore"):  # of files that PyTorch did not write: the error says it
             held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling errors are of many kinds
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "Weights only load failed" in reason:  # and how to run what is in it: no advice of ours
-            reason = "it is no file of PyTorch, or holds more than tensors"
-        raise ValueError(f"{path} cannot be read as weights alone ({reason})") from error
+        # What PyTorch says is of its own insides, or how to run what is in the file: no advice of ours.
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else _NO_WEIGHTS
+        raise ValueError(f"{path} cannot be read as weights alone: {reason}") from error
     if isinstance(held, dict):
         held = held.get("model_state_dict", held)
     if not isinstance(held, dict) or not held:

@@ -26,6 +26,7 @@ METHODS = {"kmerl": kmerl, "merl": merl, "simclr": simclr}
 
 Model = KMerl | Merl | SimClr
 
+_WEIGHTS = ("loss.contrast", "loss.entities", "loss.views")
 _OF_A_VIT = ("model.width", "model.depth", "model.heads", "model.mlp_ratio")
 
 
@@ -120,6 +121,9 @@ def _unread_because(config) -> list[str]:
 def check(config) -> None:
     """Raises ValueError for a field that cannot be, before anything is read or made."""
     check_numbers(config)
+    weights = [name for name in _WEIGHTS if not name.startswith(_method(config).UNREAD)]
+    if weights and not any(config.loss[name.removeprefix("loss.")] for name in weights):
+        raise ValueError(f"{' and '.join(f'{name}=0' for name in weights)} leave nothing to learn from")
     if not config.evaluation.lead_sets or not all(isinstance(leads, str) for leads in config.evaluation.lead_sets):
         raise ValueError(f"evaluation.lead_sets={config.evaluation.lead_sets} are no texts like '12' or 'I,II'")
     for leads in config.evaluation.lead_sets:

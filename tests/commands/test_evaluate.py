@@ -61,6 +61,7 @@ def test_nothing_is_computed_twice(evaluated, demo_store, tmp_path):
         (["--task=zero_shot", "--labels=csn"], "--labels=csn needs a store of csn"),
         (["--task=zero_shot", "--run=nowhere"], "nowhere/config.json not found"),
         (["--task=zero_shot", "--store=nowhere"], "no store at nowhere"),
+        (["--task=zero_shot", "--out=README.md"], "--out=README.md is a file; it names a folder"),
         (["--task=luck"], "--task=luck: value should be one of"),
     ],
 )

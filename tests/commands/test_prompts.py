@@ -38,7 +38,7 @@ def test_from_names_to_scores(served, demo_store, small_run, tmp_path):
     prompts = json.loads(out.read_text())
     assert prompts["t wave inversion"] == "t wave inversion, inferior t wave inversion, abnormal q wave."
     assert prompts["t wave inversion"] in done.stdout
-    assert "dropped, described term not in the source" in done.stdout
+    assert " described terms that are not in the source, for example" in done.stdout
     assert "lucky wave" in done.stdout
     provenance = json.loads((tmp_path / "made" / "demo.provenance.json").read_text())
     assert provenance["model"] == "tiny"
@@ -67,9 +67,15 @@ def test_classes_and_terms_of_ones_own(served, mine, tmp_path):
         "TEA": "tea leaves.",
     }
     assert "no term beside the class's own name: TEA" in done.stdout
-    assert "one prompt for several names, as the file has one a code: L (left bundle branch block; LBBB)" in done.stdout
+    assert (
+        "these codes have several names, and one prompt with all of them: L (left bundle branch block; LBBB)"
+        in done.stdout
+    )
     served.asked.clear()
     out.unlink()
+    done = write(served, out, f"--classes={mine}", f"--source={source}")
+    assert f"{out.with_suffix('.provenance.json')} exists" in done.stderr
+    out.with_suffix(".provenance.json").unlink()
     assert write(served, out, f"--classes={mine}", f"--source={source}").returncode == 0
     assert served.asked.total() == 0
 
@@ -86,6 +92,13 @@ def test_classes_and_terms_of_ones_own(served, mine, tmp_path):
         (["--source=README.md"], "README.md has no columns 'code' and 'name'"),
         (["--llm.connections=0"], "--llm.connections=0"),
         (["--names=nice"], "--names=nice"),
+        (["--names=readable"], "--names is how --labels are spelt"),
+        (["--out=super"], "--out=super does not end in .json"),
+        (["--source=", "--llm.model="], "--source is empty"),
+        (
+            ["--classes=tests/golden/classes.csv", "--llm.base_url=localhost:8000/v1"],
+            "--llm.base_url=localhost:8000/v1 does not begin with http://",
+        ),
     ],
 )
 def test_mistakes_end_in_one_line(served, tmp_path, flags, message):
@@ -96,12 +109,14 @@ def test_mistakes_end_in_one_line(served, tmp_path, flags, message):
     assert not list(tmp_path.glob("out*.json"))
 
 
-@pytest.mark.parametrize("lines", ["A,one\nA,two\n", ",one\n"])
-def test_classes_have_a_code_each(served, tmp_path, lines):
+@pytest.mark.parametrize(
+    ("lines", "message"), [("A,one\nA,two\n", "the code 'A' stands there twice"), (",one\n", "'one' has no code")]
+)
+def test_classes_have_a_code_each(served, tmp_path, lines, message):
     (tmp_path / "mine.csv").write_text("code,name\n" + lines)
     done = write(served, tmp_path / "out.json", f"--classes={tmp_path / 'mine.csv'}")
     assert done.returncode == 1
-    assert "a class without a code, or a code twice" in done.stderr
+    assert message in done.stderr
 
 
 def test_a_server_that_refuses_leaves_nothing_half_written(served, mine, tmp_path):

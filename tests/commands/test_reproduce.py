@@ -85,36 +85,57 @@ def test_rates_are_compared_on_validation_records(small_run, demo_store, tmp_pat
     assert "whose texts are made from labels: not zero-shot" in page
 
 
+_WRONG_FLAGS = "--table is missing, which must be given", "--table is empty", "--store is empty", "--rows is empty"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--table=2d"], "--table: unknown '2d'; there are 1, 2a, 2b"),
         (["--table=1", "--recipe=mimic"], "--store names the stores to be scored on"),
-        (["--table=fig8"], "--prompts names MERL's CKEPE_prompt.json"),
+        (["--table=fig8"], "--prompts names what python -m kmerl_jax.prompts wrote for --labels=demo"),
         (["--table=1", "--store=nowhere"], "nowhere not found"),
-        (["--table="], "--table: unknown ''; there are 1, 2a, 2b"),
+        (["--table="], "--table is empty"),
+        (["--table=1", "--store="], "--store is empty"),
+        (["--table=1", "--slurm", "--dry_run"], "give one"),
         (["--table=1,2a", "--rows=ViT"], "'ViT' finds no row of 'losses'; there are K-MERL; without the contrast"),
         (["--table=1", "--rows=(ViT"], "'(ViT' is no regular expression"),
         (["--table=2a", "--labels=cpsc2018"], "--labels=cpsc2018 need --store"),
         (["--table=2a", "--out=README.md"], "--out=README.md is a file"),
-        (["--table=2a", "--beside=README.md"], "--beside is drawn in the picture of fig6"),
-        (["--table=2a", "--prompts=README.md"], "--prompts are asked in fig8: nothing that is asked for reads it"),
-        (["--table=2a", "--splits=configs"], "--splits are of PTB-XL's, CPSC2018's and CSN's labels: nothing"),
+        (["--table=2a", "--beside=README.md"], "--beside has no effect: only fig6 draws it"),
+        (["--table=2a", "--prompts=README.md"], "--prompts has no effect: only fig8 asks by prompts"),
+        (["--table=2a", "--splits=configs"], "--splits has no effect: MERL has splits of"),
         (["--table=2a", "--pretraining_store=nowhere"], "nowhere"),
         (["--table=2a", "--runs=README.md"], "--runs=README.md is a file"),
         (["--steps=3"], "--table is missing, which must be given"),
-        (["--table=1", "--rows=random", "--supervised_epochs=3"], "--supervised_epochs are those of a row of table 1"),
+        (["--table=1", "--rows=random", "--supervised_epochs=3"], "--supervised_epochs has no effect: only table 1's"),
         (["--table=fig6", "--beside=README.md"], "--beside=README.md is not JSON"),
         (["--table=fig6", "--beside=tests/golden/vit_tiny-demo.json"], "is not the fig6.json that"),
+        (["--table=fig6", "--rows="], "--rows is empty"),
         (["--table=fig8", "--prompts=tests/golden/vit_tiny-demo.json"], "not a JSON object of class codes and texts"),
     ],
 )
 def test_what_would_stop_it_is_said_before_anything_is_trained(arguments, message, tmp_path):
     done = reproduce(f"--runs={tmp_path}", *arguments)
-    assert done.returncode == (2 if arguments == ["--steps=3"] else 1)
+    assert done.returncode == (2 if message in _WRONG_FLAGS else 1)
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_page_that_lacks_its_rows_is_not_drawn_beside(tmp_path):
+    (tmp_path / "fig6.json").write_text('{"table": "fig6"}')
+    done = reproduce("--table=fig6", f"--beside={tmp_path / 'fig6.json'}", f"--runs={tmp_path / 'runs'}")
+    assert done.returncode == 1
+    assert "is not the fig6.json that" in done.stderr
+
+
+def test_a_reading_that_is_not_there_is_said_before_anything_is_trained(demo_store, tmp_path):
+    done = reproduce("--table=7c", f"--pretraining_store={demo_store}", f"--runs={tmp_path / 'runs'}")
+    assert done.returncode == 1
+    assert "Llama-3.1-70B-Instruct not found, a reading that vit_tiny-demo-" in done.stderr
+    assert f"kmerl_jax.mine --store={demo_store} --extractor=llm --name=Llama-3.1-70B-Instruct" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_labels_without_a_store_are_said_before_anything_is_trained(demo_store, tmp_path):

@@ -168,7 +168,7 @@ def versioned(store, folder):
         (lambda s, t, w: train(truncated(s, t), t / "run"), "truncated"),
         (lambda s, t, w: [*train(s, t / "run"), "--config.model.heads=5"], "model.heads=5 does not divide"),
         (lambda s, t, w: [*train(s, t / "run"), "--config.data.normalization=robust"], "data.normalization='robust'"),
-        (lambda s, t, w: [*train(s, t / "run"), "--config.text.encoder=gpt"], "text.encoder='gpt' is no folder"),
+        (lambda s, t, w: [*train(s, t / "run"), "--config.text.encoder=gpt"], "text encoder 'gpt' is no folder"),
         (lambda s, t, w: [*train(s, t / "run"), "--config.data.min_positives=9999"], "no entity"),
         (lambda s, t, w: [*train(s, w), "--config.model.depth=3"], "model.depth was 2, is 3"),
     ],

@@ -96,6 +96,7 @@ def test_an_encoder_alone_cannot_be_trained(tmp_path):
     ("change", "message"),
     [
         (lambda state: state.pop("downconv.bias"), "has no 'downconv.bias'"),
+        (lambda state: state.pop("linear1.weight"), "and no 'linear1.weight', which a"),
         (lambda state: state.update(more=torch.zeros(2)), "'more' of the checkpoint has no place"),
         (lambda state: state.update({"linear1.weight": torch.zeros(32, 7)}), r"views_0.kernel is of shape \(7, 32\)"),
         (lambda state: state["ecg_encoder.bn1.running_var"].neg_(), "norm.variance of the checkpoint is below 0"),
@@ -134,7 +135,7 @@ class Harmful:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"ecg_encoder.conv1.weight": Harmful()}, "it is no file of PyTorch, or holds more than tensors"),
+        ({"ecg_encoder.conv1.weight": Harmful()}, "it is damaged, is no file of PyTorch, or holds more than tensors"),
         ([1, 2], "holds no named tensors"),
         ({}, "holds no named tensors"),
         ({"a": 1}, "'a', which is no tensor of weights"),

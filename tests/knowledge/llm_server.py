@@ -24,12 +24,13 @@ class LlmServer:
         failures: statuses, or "slow" and "garbage", of the next replies, before any proper one.
         answers: message contained in a question -> the answer to it: a text, or a text and how it ends.
         most: most questions under way at once.
+        limits: most tokens of each answer, as it was asked for; None: nothing was said.
         delay: seconds that every reply takes.
     """
 
     def __init__(self):
         self.asked = Counter()
-        self.failures, self.answers = [], {}
+        self.failures, self.answers, self.limits = [], {}, []
         self.under_way = self.most = 0
         self.delay = 0.0
         self.lock = threading.Lock()
@@ -82,6 +83,7 @@ def serving():
             with llm.lock:
                 llm.under_way += 1
                 llm.most = max(llm.most, llm.under_way)
+                llm.limits.append(body.get("max_tokens"))
             status, text = llm.reply(body["model"], body["messages"][0]["content"])
             with llm.lock:
                 llm.under_way -= 1

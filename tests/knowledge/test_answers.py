@@ -22,6 +22,7 @@ from kmerl_jax.knowledge.llm import Answer
         ('[["a", "b"], ["c"]]', "malformed"),
         ("[a [b, c]", "malformed"),
         ("<think>Perhaps [a]?</think>\n```json\n[b]\n```", ["b"]),
+        ('<think>Perhaps ["a"]', "malformed"),
         ("a] [b", "malformed"),
         ("[]", []),
         ("[ , ]", []),

@@ -40,7 +40,7 @@ def test_a_prompt_is_the_name_and_terms_of_the_source(server, served):
     }
     assert served.asked.total() == 5  # nothing in the ontology is near tea leaves
     assert prompts.provenance["own_names_alone"] == []
-    assert aside(prompts) == {"described term not in the source": 3}
+    assert aside(prompts) == {"described terms that are not in the source": 3}
     assert prompts.provenance["classes"]["AFIB"] == {
         "names": ["Atrial fibrillation", "AF"],
         "chosen": ["atrial fibrillation", "supraventricular arrhythmia"],
@@ -59,8 +59,8 @@ def test_the_terms_of_a_table_are_written_as_it_spells_them(server, served, tabl
     assert prompts.texts == {
         "AFIB": "Atrial fibrillation, AF, Paroxysmal atrial fibrillation, no two RR intervals alike, atrial flutter."
     }
-    assert aside(prompts) == {"described term not in the source": 1}
-    assert prompts.provenance["set_aside"]["described term not in the source"]["examples"] == [
+    assert aside(prompts) == {"described terms that are not in the source": 1}
+    assert prompts.provenance["set_aside"]["described terms that are not in the source"]["examples"] == [
         "AFIB -> fibrillating atria"
     ]
 
@@ -70,7 +70,7 @@ def test_what_is_chosen_may_be_any_term_of_the_source_and_nothing_else(server, s
     served.answers |= {"Class: myocardial": "[]"}
     prompts = ckepe.write({"MI": CLASSES["MI"]}, table, server)
     assert prompts.texts == {"MI": "myocardial infarction, atrial flutter."}
-    assert aside(prompts) == {"chosen term not in the source": 1}
+    assert aside(prompts) == {"chosen terms that are not in the source": 1}
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,12 @@ def test_what_is_chosen_may_be_any_term_of_the_source_and_nothing_else(server, s
     [
         ("[]", None),
         ('["atrial fibrillation", "Atrial Fibrillation"]', None),
-        ('["luck"]', "{} term not in the source"),
-        ("I cannot help with that.", "answer with {} terms malformed"),
-        ("[1, 2]", "answer with {} terms malformed"),
-        ("", "answer with {} terms malformed"),
-        (('["atrial flutter", "atri', "length"), "answer with {} terms cut off"),
-        (("", "content_filter"), "answer with {} terms refused"),
+        ('["luck"]', "{} terms that are not in the source"),
+        ("I cannot help with that.", "answers with {} terms that are malformed"),
+        ("[1, 2]", "answers with {} terms that are malformed"),
+        ("", "answers with {} terms that are malformed"),
+        (('["atrial flutter", "atri', "length"), "answers with {} terms that are cut off"),
+        (("", "content_filter"), "answers with {} terms that are refused"),
     ],
 )
 def test_a_class_without_a_term_has_its_own_name_and_is_named(server, served, answer, reason):
@@ -95,11 +95,21 @@ def test_a_class_without_a_term_has_its_own_name_and_is_named(server, served, an
     assert aside(prompts) == ({reason.format(said): 1 for said in ("chosen", "described")} if reason else {})
 
 
+def test_a_model_that_gives_no_list_at_all_writes_no_prompts(server, served):
+    """What was cut off is asked again, with room to think; what was malformed is kept."""
+    served.answers = {"": ("<think>Let me", "length")}
+    with pytest.raises(ValueError, match=r"no answer of tiny is a list .* cut off; 2 answers .*--llm\.thinking"):
+        ckepe.write(CLASSES, of_ontology(), server)
+    served.answers = {"": '<think>Perhaps ["ventricular pacing"]'}
+    with pytest.raises(ValueError, match="terms that are malformed"):
+        ckepe.write(CLASSES, of_ontology(), server)
+
+
 def test_one_rejected_question_loses_no_other(served, tmp_path):
     served.failures = [400]
     with Server(served.url, "tiny", tmp_path / "answers.sqlite", connections=1) as server:
         prompts = ckepe.write(CLASSES, of_ontology(), server)
-    assert aside(prompts)["answer with chosen terms rejected"] == 1
+    assert aside(prompts)["answers with chosen terms that are rejected"] == 1
     assert prompts.texts["MI"] == "myocardial infarction, abnormal q wave, t wave inversion."
 
 
@@ -108,7 +118,7 @@ def test_a_prompt_holds_so_many_terms_and_no_more(server, served, monkeypatch):
     served.answers = choice("myocardial infarction", '["stemi", "old myocardial infarction", "nstemi"]')
     prompts = ckepe.write({"MI": CLASSES["MI"]}, of_ontology(), server)
     assert prompts.texts == {"MI": "myocardial infarction, stemi, old myocardial infarction."}
-    assert aside(prompts)["term beyond the first 2"] == 3
+    assert aside(prompts)["terms beyond the first 2 of a prompt"] == 3
 
 
 def test_the_same_answers_give_the_same_prompts_and_nothing_is_asked_twice(server, served):

@@ -121,12 +121,27 @@ def test_a_server_that_rejects_everything(served, connect, failure, message):
         server.ask(HELLO)
 
 
-def test_how_an_answer_ended_is_kept(served, connect):
-    served.answers = {"hello": ("HEL", "length")}
-    for _ in range(2):
+def test_what_the_model_did_not_end_is_asked_again(served, connect):
+    served.answers = {"hello": ("HEL", "length"), "goodbye": ("", "content_filter")}
+    for n in range(1, 3):
         with connect() as server:
-            assert server.ask(HELLO[:1]) == [Answer("HEL", "length")]
-    assert served.asked.total() == 1
+            assert server.ask(HELLO) == [Answer("HEL", "length"), Answer("", "content_filter")]
+        assert served.asked.total() == 2 * n
+
+
+def test_a_model_may_think_beside_what_it_answers(served, connect):
+    limited = [Question("say", word, most_tokens=16) for word in ("hello", "goodbye")]
+    with connect() as server:
+        server.ask(limited[:1])
+    with connect(thinking=1000) as server:
+        server.ask(limited[1:])
+        server.ask([Question("shout", "hello")])
+    assert served.limits == [16, 1016, None]
+
+
+def test_an_address_without_its_scheme(connect):
+    with pytest.raises(ValueError, match=r"--llm\.base_url=localhost:8000/v1 does not begin with http:// or https://"):
+        connect(url="localhost:8000/v1")
 
 
 def test_a_damaged_file_of_answers(connect, tmp_path):

@@ -88,6 +88,12 @@ def test_a_run_is_done_if_it_is_still_there_and_its_store_is_the_same(tmp_path):
     (tmp_path / "store" / "manifest.json").write_text(json.dumps({"plan": {"seed": 2}}))
     assert not run.done
     (tmp_path / "store" / "manifest.json").unlink()
+    (run.folder / "entities.json").write_text("{")
+    with pytest.raises(ValueError, match=r"entities\.json is damaged .*restore it"):
+        _ = run.cohort
+    (tmp_path / "store" / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged"):
+        _ = run.done
     (run.folder / "checkpoints" / "3").rmdir()
     assert not run.done
 
