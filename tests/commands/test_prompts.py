@@ -95,10 +95,6 @@ def test_classes_and_terms_of_ones_own(served, mine, tmp_path):
         (["--names=readable"], "--names is how --labels are spelt"),
         (["--out=super"], "--out=super does not end in .json"),
         (["--source=", "--llm.model="], "--source is empty"),
-        (
-            ["--classes=tests/golden/classes.csv", "--llm.base_url=localhost:8000/v1"],
-            "--llm.base_url=localhost:8000/v1 does not begin with http://",
-        ),
     ],
 )
 def test_mistakes_end_in_one_line(served, tmp_path, flags, message):
