@@ -114,15 +114,16 @@ def check_training(planned: list, root: Path) -> None:
     if root.is_file():
         raise ValueError(f"--runs={root} is a file; it names a folder")
     store = planned[0].store
-    for run in planned:
-        if (name := run.knowledge) != GRAMMAR and store.exists() and not (store / "knowledge" / name).is_dir():
-            raise FileNotFoundError(
-                f"{store / 'knowledge' / name} not found, a reading that {run.folder.name} learns from: python -m "
-                f"kmerl_jax.mine --store={store} --extractor=llm --name={name} makes it"
-            )
     makes_itself = _RECIPE.value == "demo" and not _PRETRAINING.value
     if not (makes_itself or store.exists() or all(run.done for run in planned)):
         raise FileNotFoundError(f"{store} not found, which the runs learn from; prepare makes it")
+    for run in planned:
+        reading = store / "knowledge" / run.knowledge
+        if run.knowledge != GRAMMAR and not run.done and not reading.is_dir():
+            raise FileNotFoundError(
+                f"{reading} not found, a reading that {run.folder.name} learns from: python -m kmerl_jax.mine "
+                f"--store={store} --extractor=llm --name={run.knowledge} makes it"
+            )
 
 
 def check_scoring(tables: dict[str, Table], pretraining: Path) -> None:

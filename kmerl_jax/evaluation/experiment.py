@@ -279,7 +279,7 @@ def _cut(label: str, task: Task, protocol: str) -> Task:
 def _view(label: str, store: Store, members: tuple[str, ...], options: Options) -> View:
     """What is shown of a task's windows, as the protocol has them."""
     cut = options.protocol == "merl" and label == "cpsc2018"
-    return View(store, members, options.derive, *[_MERL_CPSC_SAMPLES] * cut)
+    return View(store, members, options.derive, _MERL_CPSC_SAMPLES if cut else None)
 
 
 def _domains(
