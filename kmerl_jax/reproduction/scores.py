@@ -14,6 +14,7 @@ from kmerl_jax.evaluation import (
     experiment,
     fine_tune,
     inference,
+    leakage,
     linear_probe,
     metrics,
     pretrained,
@@ -114,7 +115,7 @@ class Scorer:
         run = pretrained.load(folder, self.mesh)
         asked = [column for column in asked if column.kind != "zero_shot" or run.model.scores]
         learning = any(column.kind == "linear_probe" for column in asked)
-        experiment.check_patients(run, self.tasks, "strict", learning)
+        leakage.check(run, self.tasks, "strict", learning)
         for _, task in self.tasks.values():
             if learning:
                 task.check_learnable()
