@@ -9,13 +9,14 @@ prompts that came of its own, not the questions.
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import openai
 
 from kmerl_jax import __version__
 from kmerl_jax.knowledge.answers import Aside, parse_list
-from kmerl_jax.knowledge.llm import Answer, Question, Server
+from kmerl_jax.knowledge.llm import Question, Server
 from kmerl_jax.knowledge.source import Source, words
 
 QUESTIONS = {
@@ -89,10 +90,20 @@ def write(
     """
     asked = questions(classes, source)
     answers = dict(zip(asked, server.ask(list(asked.values()), progress), strict=True))
+    listed = {where: parse_list(answer) for where, answer in answers.items()}
+    if all(isinstance(terms, str) for terms in listed.values()):
+        reasons = ", ".join(f"{n} {defect}" for defect, n in Counter(listed.values()).most_common())
+        raise ValueError(
+            f"none of the {len(listed)} answers of {server.model} is a list of terms: {reasons}. A model that thinks "
+            "before it answers needs --llm.thinking; malformed answers are kept beside --out in .answers.sqlite, to be "
+            "removed"
+        )
     aside, texts, about, alone = Aside(), {}, {}, []
     for code, names in classes.items():
         kept = {
-            said: _kept(answers[code, step], code, said, source, aside) if (code, step) in answers else []
+            said: _kept(listed[code, step], answers[code, step].text, code, said, source, aside)
+            if (code, step) in answers
+            else []
             for step, said in _SAID.items()
         }
         terms: dict[tuple[str, ...], str] = {}
@@ -106,12 +117,6 @@ def write(
         about[code] = {"names": list(names), **kept}
         if len(held) == own:
             alone.append(code)
-    if answers and all(isinstance(parse_list(answer), str) for answer in answers.values()):
-        reasons = "; ".join(f"{n} {reason}" for reason, n in aside.counts.most_common())
-        raise ValueError(
-            f"no answer of {server.model} is a list of terms: {reasons}. A model that thinks before it answers needs "
-            "--llm.thinking; malformed answers are kept beside --out in .answers.sqlite: remove that to ask again"
-        )
     provenance = {
         "procedure": "CKEPE",
         "model": server.model,
@@ -127,11 +132,10 @@ def write(
     return Prompts(texts, provenance)
 
 
-def _kept(answer: Answer, code: str, said: str, source: Source, aside: Aside) -> list[str]:
-    """The terms of an answer as the source spells them."""
-    listed = parse_list(answer)
+def _kept(listed: list[str] | str, text: str, code: str, said: str, source: Source, aside: Aside) -> list[str]:
+    """The terms of an answer, or the word for its defect, as the source spells them."""
     if isinstance(listed, str):
-        aside.put(f"answers with {said} terms that are {listed}", f"{code} -> {answer.text}")
+        aside.put(f"answers with {said} terms that are {listed}", f"{code} -> {text}")
         return []
     found = {term: source.find(term) for term in dict.fromkeys(listed)}
     for term, there in found.items():

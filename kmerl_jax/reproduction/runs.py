@@ -15,7 +15,7 @@ from pathlib import Path
 import flax.traverse_util
 
 from kmerl_jax.reproduction.table import Row, Table
-from kmerl_jax.training.run import FREE, finished, has_checkpoint
+from kmerl_jax.training.run import FREE, finished, has_checkpoint, read_json
 
 log = logging.getLogger(__name__)
 
@@ -44,21 +44,25 @@ class Run:
     def folder(self) -> Path:
         """Its run directory, named after all that decides what is learnt: tables share the runs that they have in
         common, and what a later version of a config would train is another run."""
-        whole = _config(self.config, self.recipe) | dict(self.changes)
         free = set(FREE) - {"train.steps", "train.epochs", "data.store"}
-        whole = {name: value for name, value in whole.items() if name not in free}
+        whole = {name: value for name, value in self._fields.items() if name not in free}
         digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:6]
         return self.root / f"{self.config}-{self.recipe}-{digest}-seed{self.seed}"
 
     @property
     def store(self) -> Path:
         """What it learns from."""
-        return Path(dict(self.changes).get("data.store", _config(self.config, self.recipe)["data.store"]))
+        return Path(self._fields["data.store"])
 
     @property
     def knowledge(self) -> str:
         """The reading of the reports that it learns from."""
-        return dict(self.changes).get("data.knowledge", _config(self.config, self.recipe)["data.knowledge"])
+        return self._fields["data.knowledge"]
+
+    @property
+    def _fields(self) -> dict:
+        """Of its config, by their dotted names."""
+        return _config(self.config, self.recipe) | dict(self.changes)
 
     @property
     def done(self) -> bool:
@@ -66,7 +70,7 @@ class Run:
         if not (finished(self.folder) and has_checkpoint(self.folder)):
             return False
         manifest = self.store / "manifest.json"  # a store that has gone is nothing that changed
-        return not manifest.is_file() or _read(manifest)["plan"] == self._learnt["store_plan"]
+        return not manifest.is_file() or read_json(manifest)["plan"] == self._learnt["store_plan"]
 
     @property
     def texts_from_labels(self) -> bool:
@@ -80,7 +84,7 @@ class Run:
 
     @property
     def _learnt(self) -> dict:
-        return _read(self.folder / "entities.json")
+        return read_json(self.folder / "entities.json")
 
     @property
     def arguments(self) -> list[str]:
@@ -88,15 +92,6 @@ class Run:
         given = [f"--config.{name}={value}" for name, value in (*self.changes, ("seed", self.seed))]
         config = f"--config={CONFIGS / self.config}.py:{self.recipe}"
         return [config, f"--workdir={self.folder}", *given]
-
-
-def _read(file: Path) -> dict:
-    try:
-        return json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{file} is damaged ({error}); restore it, or remove its folder to have it made anew"
-        ) from error
 
 
 def of_row(row: Row, recipe: str, common: Mapping[str, object], seeds: int, root: Path) -> list[Run]:

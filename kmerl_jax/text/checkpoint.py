@@ -126,9 +126,6 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
     raise ValueError(f"{folder} has neither model.safetensors nor pytorch_model.bin")
 
 
-_NO_WEIGHTS = "it is damaged, is no file of PyTorch, or holds more than tensors"
-
-
 def read_pickle(path: Path) -> dict[str, np.ndarray]:
     """All tensors that PyTorch saved in a file, by name, read with `weights_only=True`; of any precision as float32.
 
@@ -146,7 +143,8 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
             held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling errors are of many kinds
         # What PyTorch says is of its own insides, or how to run what is in the file: no advice of ours.
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else _NO_WEIGHTS
+        reason = error.strerror if isinstance(error, OSError) else ""
+        reason = reason or "it is damaged, is no file of PyTorch, or holds more than tensors"
         raise ValueError(f"{path} cannot be read as weights alone: {reason}") from error
     if isinstance(held, dict):
         held = held.get("model_state_dict", held)

@@ -64,7 +64,7 @@ class Run:
         wanted = json.loads(json.dumps(config.to_dict()))
         file = self.path / "config.json"
         if self.begun:
-            differing = _differences(complete(_read(file)).to_dict(), wanted)
+            differing = _differences(complete(read_json(file)).to_dict(), wanted)
             if differing:
                 raise ValueError(
                     f"{self.path} was begun with another config: {'; '.join(differing)}. Give the same values to go "
@@ -131,7 +131,7 @@ class Run:
             "text_encoder": encoder.fingerprint,
         }
         if self.begun:
-            before = _read(file)
+            before = read_json(file)
             for what in ("store_plan", "entities"):
                 if before.get(what) != content[what]:
                     other = "on a store of other content" if what == "store_plan" else "with other entities"
@@ -145,7 +145,7 @@ class Run:
 
     def results_of(self, step: int) -> dict | None:
         """The results of the run's last step, if it has been scored."""
-        every = (_read(file) for file in finished(self.path))
+        every = (read_json(file) for file in finished(self.path))
         return next((results for results in every if results["step"] == step), None)
 
     def _write(self, name: str, content: dict) -> None:
@@ -180,11 +180,14 @@ def patient_digests(population: str, patients: Iterable[str]) -> np.ndarray:
     return np.sort(np.frombuffer(b"".join(digests), "<u8"))
 
 
-def _read(file: Path) -> dict:
+def read_json(file: Path) -> dict:
+    """What a JSON file holds. Raises ValueError, naming it, if it is damaged."""
     try:
         return json.loads(file.read_text())
     except ValueError as error:
-        raise ValueError(f"{file} is damaged ({error}); remove the run directory or restore the file") from error
+        raise ValueError(
+            f"{file} is damaged ({error}); restore it, or remove its folder to have it made anew"
+        ) from error
 
 
 def _differences(before: dict, now: dict) -> list[str]:

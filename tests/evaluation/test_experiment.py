@@ -332,16 +332,22 @@ def test_stores_and_labels_that_do_not_fit(rhythm_store, demo_store):
         experiment.open_tasks([demo_store, demo_store], ["demo"], None, "raw")
 
 
-def test_cpsc2018_as_merl_cuts_it(run, demo_store, tmp_path):
-    """The first window alone, its first 2,500 samples, then zeros; without published splits the page says so."""
+def as_cpsc2018(demo_store, folder):
+    """The demo's ECGs as a store of CPSC2018, where each split has one record of two windows."""
     table = Store(demo_store).table.copy()
     table["labels"] = [["AFIB"] if "atrial fibrillation" in row else ["NORM"] for row in table["labels"]]
-    two = table.index[table["split"] == "test"][:2]
-    for column in ("record", "patient", "labels"):
-        table.at[two[1], column] = table.at[two[0], column]
+    for split in ("train", "val", "test"):
+        two = table.index[table["split"] == split][:2]
+        for column in ("record", "patient", "labels"):
+            table.at[two[1], column] = table.at[two[0], column]
     words = {code: code for code in ("NORM", "AFIB", "1AVB", "CLBBB", "CRBBB", "PAC", "VPC", "STD", "STE")}
     about = {"cohort": "cpsc2018", "label_names": words, "held_out": [], "patient_ids": False, "about": {}}
-    store = rewritten(demo_store, tmp_path / "store", table, **about)
+    return rewritten(demo_store, folder, table, **about)
+
+
+def test_cpsc2018_as_merl_cuts_it(run, demo_store, tmp_path):
+    """The first window alone, its first 2,500 samples, then zeros; without published splits the page says so."""
+    store = as_cpsc2018(demo_store, tmp_path / "store")
     tasks = experiment.open_tasks([store.path], ["cpsc2018"], None, "raw")
     scored = {}
     for protocol in ("strict", "merl"):
@@ -361,15 +367,7 @@ def test_cpsc2018_as_merl_cuts_it(run, demo_store, tmp_path):
 
 def test_probes_are_transferred_between_what_the_protocol_shows(run, rhythm, demo_store, tmp_path, monkeypatch):
     """As MERL cuts CPSC2018, also where it is the target: windows that no probe learnt from are none that it scores."""
-    table = Store(demo_store).table.copy()
-    table["labels"] = [["AFIB"] if "atrial fibrillation" in row else ["NORM"] for row in table["labels"]]
-    for split in ("train", "val", "test"):  # each with a record of two windows
-        two = table.index[table["split"] == split][:2]
-        for column in ("record", "patient", "labels"):
-            table.at[two[1], column] = table.at[two[0], column]
-    words = {code: code for code in ("NORM", "AFIB", "1AVB", "CLBBB", "CRBBB", "PAC", "VPC", "STD", "STE")}
-    about = {"cohort": "cpsc2018", "label_names": words, "held_out": [], "patient_ids": False, "about": {}}
-    store = rewritten(demo_store, tmp_path / "store", table, **about)
+    store = as_cpsc2018(demo_store, tmp_path / "store")
     tasks = rhythm | experiment.open_tasks([store.path], ["cpsc2018"], None, "raw")
     asked, features = [], Answers.features
 
