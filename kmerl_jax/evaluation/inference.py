@@ -149,15 +149,16 @@ def batches(
         mesh: the devices.
         view: what is shown of the entries.
         rows: [N] which entries of the store.
-        batch_size: ECGs of 12 leads at a time on each device, or more of fewer leads.
+        batch_size: ECGs of 12 leads at a time on each device, or more of fewer leads; no more than the store has.
 
     Yields:
         What it gives of the next entries, and "seen".
     """
     run = over_windows(forward, form, mesh, view.leads, view.derive, view.samples)
     params = apart(params)
-    # A device computes the same however many there are, so its share is what the size is of.
-    batch_size = -(-batch_size * len(STANDARD) // len(view.leads)) * mesh.size
+    # A device computes the same however many there are, and whichever entries are asked for: its share is what the size
+    # is of, and the least is a whole store.
+    batch_size = min(-(-batch_size * len(STANDARD) // len(view.leads)), len(view.store)) * mesh.size
     share = batch_size // jax.process_count()  # a process reads its own block of each batch, and gets the whole answer
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]

@@ -68,7 +68,8 @@ def _become(words: list[str], environment: dict[str, str], *files: Path) -> None
     os.chdir(REPOSITORY)
     os.environ.clear()
     os.environ.update(environment)
-    jax.config.update("jax_platforms", environment["JAX_PLATFORMS"])  # JAX read its variables when it was loaded
+    for name in ("JAX_PLATFORMS", "JAX_COMPILATION_CACHE_DIR"):  # JAX read its variables when it was loaded
+        jax.config.update(name.lower(), environment[name])
     for descriptor, path in enumerate(files, 1):
         with open(path, "wb") as file:
             os.dup2(file.fileno(), descriptor)

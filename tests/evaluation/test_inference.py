@@ -9,7 +9,7 @@ from kmerl_jax.models.encoder import Encoder, LeadEmbedding
 from kmerl_jax.models.kmerl import KMerl
 from kmerl_jax.models.query_network import QueryNetwork
 from kmerl_jax.models.tokens import Form
-from kmerl_jax.signals.leads import STANDARD
+from kmerl_jax.signals.leads import STANDARD, lead_ids
 from kmerl_jax.training import sharding
 
 RNG = np.random.default_rng(0)
@@ -65,6 +65,23 @@ def test_answers_do_not_depend_on_batches_or_devices(params, store):
             if batch_size == 16:  # a device does the same whatever the others do
                 np.testing.assert_array_equal(values, expected[name])
             np.testing.assert_allclose(values, expected[name], atol=1e-5)
+
+
+@pytest.mark.parametrize(("leads", "batch_size", "size"), [(("II",), 4, 48), (STANDARD, 4, 4), (("II",), 16, 150)])
+def test_batches_hold_as_many_tokens_and_no_more_ecgs_than_there_are(store, leads, batch_size, size):
+    shapes = []
+
+    def forward(params, bag):
+        shapes.append(bag.valid.shape[0])
+        return {"tokens": bag.valid.sum(1)}
+
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    how = {"view": View(store, leads), "rows": np.arange(60), "batch_size": batch_size}
+    out = inference.apply(forward, {}, Form(), mesh, **how)
+    assert shapes == [size]  # compiled once
+    windows = [store[row] for row in range(60)]
+    tokens = [window.segments * window.presence[list(lead_ids(leads))].sum() for window in windows]
+    np.testing.assert_array_equal(out["tokens"], tokens)
 
 
 @pytest.mark.parametrize("normalization", ["mv", "zscore", "minmax"])
