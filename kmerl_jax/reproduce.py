@@ -45,7 +45,9 @@ _RUNS = flags.DEFINE_string("runs", "runs/reproduce", "Folder of the runs.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the pages. Default RUNS/tables/RECIPE.")
 _BESIDE = flags.DEFINE_list("beside", None, "fig6: JSON files of other recipes' pages, drawn beside it.")
 _SLURM = flags.DEFINE_boolean("slurm", False, "Only print the runs that are missing, as a Slurm array.")
-_DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Only say which runs are needed, and which of them are done.")
+_DRY_RUN = flags.DEFINE_boolean(
+    "dry_run", False, "Only say which runs are needed, which of them are done, and what each changes."
+)
 
 log = command.log
 
@@ -69,7 +71,8 @@ def main() -> int:
         return 0
     if _DRY_RUN.value:
         for run in planned:
-            log.info(f"{'done   ' if run.done else 'missing'} {run.folder}")
+            own = ", ".join(f"{name}={value}" for name, value in run.changes if (name, value) not in common().items())
+            log.info(f"{'done   ' if run.done else 'missing'} {run.folder}  {own}".rstrip())
         return 0
     failed, whole = runs.train(planned), []
     for name, table in tables.items():

@@ -22,6 +22,9 @@ def test_what_is_needed(tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) == 4  # both tables have K-MERL itself, whichever rows are named
     assert all(line.startswith(f"missing {tmp_path}/vit_tiny-demo-") for line in lines)
+    assert [line.partition("-seed0")[2] for line in lines] == [
+        "", "  loss.contrast=0.0", "  loss.entities=0.0", "  model.query_depth=5"
+    ]  # fmt: skip
 
 
 def test_a_plan_needs_nothing_to_be_scored_on(tmp_path):
@@ -40,7 +43,7 @@ def test_a_slurm_array(tmp_path):
 def test_runs_that_are_done_are_scored_and_a_row_that_cannot_be_is_named(small_run, demo_store, tmp_path):
     how = "--table=2a", f"--runs={tmp_path / 'runs'}", f"--pretraining_store={demo_store}"
     for n, line in enumerate(reproduce(*how, "--dry_run").stdout.splitlines()):
-        folder = Path(line.removeprefix("missing "))
+        folder = Path(line.split()[1])
         shutil.copytree(small_run, folder)
         (folder / "results").mkdir()
         (folder / "results" / "zero_shot.json").write_text("{}")
@@ -70,7 +73,7 @@ def test_runs_that_are_done_are_scored_and_a_row_that_cannot_be_is_named(small_r
 def test_rates_are_compared_on_validation_records(small_run, demo_store, tmp_path):
     how = "--table=rates", f"--runs={tmp_path / 'runs'}", f"--pretraining_store={demo_store}"
     for line in reproduce(*how, "--dry_run").stdout.splitlines():
-        folder = Path(line.removeprefix("missing "))
+        folder = Path(line.split()[1])
         shutil.copytree(small_run, folder)
         (folder / "results").mkdir()
         (folder / "results" / "zero_shot.json").write_text("{}")
