@@ -156,8 +156,8 @@ def batches(
     """
     run = over_windows(forward, form, mesh, view.leads, view.derive, view.samples)
     params = apart(params)
-    # A device computes the same however many there are, and whichever entries are asked for: its share is what the size
-    # is of, and the least is a whole store.
+    # A device computes the same however many there are, and whichever entries are asked for: the size is of its share,
+    # which a store of few entries limits, and not the number of rows.
     batch_size = min(-(-batch_size * len(STANDARD) // len(view.leads)), len(view.store)) * mesh.size
     share = batch_size // jax.process_count()  # a process reads its own block of each batch, and gets the whole answer
     for start in range(0, len(rows), batch_size):
